@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The maps. Those with max_entries 1 are sized by the loader; mmapable ones are read by the daemon without system calls. */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include "headers/bpf_helpers.h"
+#include "abi.h"
+
+const volatile struct settings settings = { .cpus = 1, .slots = 1, .dense_slots = 1 };
+
+/* A parsed packet: host byte order but for the IPv6 addresses. */
+struct packet {
+	struct address source; /* IPv6, network byte order */
+	struct address destination;
+	__u32 source4; /* IPv4 in host byte order */
+	__u32 destination4;
+	__u32 length; /* frame bytes on the wire */
+	__u32 packets; /* 1, but for a buffer that segmentation will make several packets of */
+	__u16 source_port;
+	__u16 destination_port;
+	__u8 family; /* enum family */
+	__u8 protocol;
+	__u8 tcp_flags;
+	__u8 fragment; /* 1: a first or later fragment */
+	__u8 neighbour; /* 1: IPv6 neighbour discovery */
+	__u8 anomaly; /* enum anomaly */
+	__u16 at; /* where the parser is, see forget() */
+};
+
+/*
+ * [cpu]: the packet in hand. It lies in a map and not on the stack, because the verifier knows nothing of what is in a map:
+ * all the ways through the parser meet again behind it, where otherwise each would be followed to the end of the program.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} in_hand SEC(".maps");
+
+/* [cpu][direction][slot] */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cell);
+} cells SEC(".maps");
+
+/* [cpu][direction][slot / 64]: hosts that have had another HOT_PACKETS packets since the daemon looked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} hot SEC(".maps");
+
+/* [cpu][generation][FLOW_WORDS] */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, struct locate_pair);
+} locate4 SEC(".maps");
+
+/* A bit per hashed first 32 bits of an IPv6 address: clear when no network of ours begins so. Spares most packets the trie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} filter6 SEC(".maps");
+
+/* IPv6 networks to their numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct prefix_key);
+	__type(value, __u32);
+} networks6 SEC(".maps");
+
+/* Networks with cells on demand, by number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fold);
+} networks SEC(".maps");
+
+/* Hosts with cells on demand, to their slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct address);
+	__type(value, __u32);
+} hosts SEC(".maps");
+
+/* The /24 and /64 that hosts without a cell of their own are counted in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct address);
+	__type(value, struct fold);
+} folds SEC(".maps");
+
+/* Slots that nobody has; their cells are zero. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);
+	__type(value, __u32);
+} free_slots SEC(".maps");
+
+/* [slot - dense_slots] */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+/* [direction]: verdicts on prefixes, for hosts that have neither a cell nor a fold; the value is that of cell.verdict. */
+struct verdicts {
+	__u32 word[DIRECTION_COUNT];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct prefix_key);
+	__type(value, struct verdicts);
+} prefix_verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} samples SEC(".maps");
+
+/* wire: from the interface a frame came in on to the one it leaves by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} pairs SEC(".maps");
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Weir's data plane: measures every host of our networks, drops what is banned.
+ * XDP sees what arrives on an interface, the tc program what a server itself sends.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include "headers/bpf_helpers.h"
+#include "abi.h"
+#include "maps.h"
+#include "parse.h"
+#include "locate.h"
+#include "verdict.h"
+#include "account.h"
+#include "sample.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* A packet's host in one direction. */
+struct host {
+	struct cell *cell;
+	__u32 slot;
+	__u32 verdict;
+};
+
+static __always_inline void find_host(struct host *h, const struct packet *p, struct cpu *cpu, __u32 id, enum direction direction)
+{
+	struct address address;
+
+	if (p->family == FAMILY_IPV4) {
+		h->slot = locate_ipv4(direction == DIRECTION_INCOMING ? p->destination4 : p->source4, direction);
+	} else {
+		address = direction == DIRECTION_INCOMING ? p->destination : p->source;
+		h->slot = locate_ipv6(&address, direction);
+	}
+	if (h->slot == SLOT_NONE)
+		return;
+	if (h->slot & SLOT_FOLDED) {
+		h->slot &= ~SLOT_FOLDED;
+		cpu->folded_packets += p->packets;
+		if (p->family == FAMILY_IPV4)
+			address = mapped(direction == DIRECTION_INCOMING ? p->destination4 : p->source4);
+		h->verdict = prefix_verdict(&address, direction);
+	}
+	h->cell = cell_of(id, direction, h->slot);
+	if (h->cell)
+		h->verdict |= h->cell->verdict;
+}
+
+/* Whether h's packet is to be dropped. A mirror's packets are copies: dropping them would stop nothing. */
+static __always_inline bool banned(const struct host *h, const struct packet *p)
+{
+	return settings.role != ROLE_MIRROR && !p->neighbour && action_of(h->verdict) == ACTION_DROP;
+}
+
+static __always_inline void count_host(struct host *h, const struct packet *p, __u32 cpu, enum direction direction, __u32 flow,
+				       bool dropped)
+{
+	count_packet(h->cell, p, flow);
+	if (dropped)
+		count_drop(h->cell, p);
+	mark_hot(h->cell, p->packets, cpu, direction, h->slot);
+}
+
+/* Locate, judge and count a packet whose addresses are known. */
+static __always_inline enum reason account(const struct packet *p, struct cpu *cpu, __u32 id, __u32 *suspect)
+{
+	struct host to = {}, from = {};
+	bool drop_in, drop_out;
+	__u32 flow;
+
+	find_host(&to, p, cpu, id, DIRECTION_INCOMING);
+	find_host(&from, p, cpu, id, DIRECTION_OUTGOING);
+	if (!to.cell) {
+		asm volatile(""); /* keeps the compiler from testing both with one OR of pointers, which the verifier refuses */
+		if (!from.cell)
+			return REASON_OTHER;
+	}
+	*suspect = (to.verdict | from.verdict) & VERDICT_SUSPECT;
+	drop_in = to.cell && banned(&to, p);
+	drop_out = from.cell && banned(&from, p);
+	flow = new_flow(p, id, cpu);
+	if (to.cell)
+		count_host(&to, p, id, DIRECTION_INCOMING, flow, drop_in);
+	if (from.cell)
+		count_host(&from, p, id, DIRECTION_OUTGOING, flow, drop_out);
+	if (drop_in)
+		return REASON_BANNED_IN;
+	if (drop_out)
+		return REASON_BANNED_OUT;
+	if (to.cell && from.cell)
+		return REASON_INTERNAL;
+	return to.cell ? REASON_INCOMING : REASON_OUTGOING;
+}
+
+/* The packet in hand on this CPU, cleared; 0 cannot be: the map has an entry for every possible CPU. */
+static __always_inline struct packet *begin(__u32 length, __u32 packets)
+{
+	__u32 id = bpf_get_smp_processor_id();
+	struct packet *p = bpf_map_lookup_elem(&in_hand, &id);
+
+	if (!p)
+		return 0;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->length = length;
+	p->packets = packets;
+	return p;
+}
+
+static __always_inline enum reason measure(const struct frame *f, struct packet *p)
+{
+	struct cursor cursor = { .at = f->data, .end = f->end, .start = f->data };
+	__u32 id = bpf_get_smp_processor_id();
+	struct cpu *cpu = bpf_map_lookup_elem(&cpus, &id);
+	enum reason reason;
+	__u32 suspect = 0, rate;
+
+	if (!cpu)
+		return REASON_OTHER;
+	reason = parse(&cursor, p);
+	if (reason)
+		return leave(cpu, p, reason);
+	count_anomaly(cpu, p);
+	reason = account(p, cpu, id, &suspect);
+	rate = suspect ? cpu->suspect_rate : cpu->sample_rate;
+	if (due(suspect ? &cpu->suspect_left : &cpu->sample_left, rate))
+		record(cpu, f, p, rate, reason);
+	return leave(cpu, p, reason);
+}
+
+/* To the paired interface; a frame that has none is lost, and counted. */
+static __always_inline int redirect(struct xdp_md *ctx)
+{
+	__u32 id = bpf_get_smp_processor_id();
+	int action = bpf_redirect_map(&pairs, ctx->ingress_ifindex, 0);
+	struct cpu *cpu;
+
+	if (action == XDP_REDIRECT)
+		return action;
+	cpu = bpf_map_lookup_elem(&cpus, &id);
+	if (cpu)
+		cpu->redirect_failed++;
+	return XDP_DROP;
+}
+
+SEC("xdp.frags")
+int weir_xdp(struct xdp_md *ctx)
+{
+	struct frame f = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ifindex = ctx->ingress_ifindex,
+	};
+	/* Of a frame in several buffers, only the first lies between data and data_end. */
+	struct packet *p = begin(settings.has_buff_len ? bpf_xdp_get_buff_len(ctx) : f.end - f.data, 1);
+	enum reason reason;
+
+	if (!p)
+		return XDP_PASS;
+	reason = measure(&f, p);
+	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
+		return XDP_DROP;
+	if (settings.role == ROLE_WIRE)
+		return redirect(ctx);
+	if (settings.role == ROLE_MIRROR && reason != REASON_ARP && !p->neighbour)
+		return XDP_DROP;
+	return XDP_PASS;
+}
+
+/* What the server itself sends. Segmentation comes later: one buffer may be many packets on the wire. */
+SEC("tc")
+int weir_egress(struct __sk_buff *skb)
+{
+	struct frame f = {
+		.data = (void *)(long)skb->data,
+		.end = (void *)(long)skb->data_end,
+		.ifindex = skb->ifindex,
+		.egress = 1,
+	};
+	/* wire_len has the headers of all segments. A VLAN tag beside the frame is put in later. */
+	__u32 length = (skb->wire_len > skb->len ? skb->wire_len : skb->len) + (skb->vlan_present ? 4 : 0);
+	struct packet *p = begin(length, skb->gso_segs > 1 ? skb->gso_segs : 1);
+	enum reason reason;
+
+	if (!p)
+		return TC_ACT_UNSPEC;
+	reason = measure(&f, p);
+	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
+		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}
+
+/* What anything costs at the least: parse and drop. `weir bench xdp` measures the others against it; nothing attaches it. */
+SEC("xdp.frags")
+int weir_floor(struct xdp_md *ctx)
+{
+	struct cursor cursor = {
+		.at = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.start = (void *)(long)ctx->data,
+	};
+	struct packet *p = begin(cursor.end - cursor.start, 1);
+
+	if (!p)
+		return XDP_PASS;
+	return parse(&cursor, p) == REASON_ARP ? XDP_PASS : XDP_DROP;
+}
