@@ -1,0 +1,115 @@
+// Package packet reads the addresses, ports and flags of a frame: the user-space twin of bpf/parse.h, rule for rule.
+package packet
+
+import (
+	"encoding/binary"
+
+	"weir/userspace/traffic"
+)
+
+// How deep the parser follows what may be nested: the bounds of bpf/abi.h.
+const (
+	VLANDepth      = 3
+	MPLSDepth      = 8
+	ExtensionDepth = 8
+)
+
+// ProtocolUnknown stands in Packet.Protocol where a broken chain of IPv6 extension headers hides the upper layer.
+const ProtocolUnknown = 255
+
+// Ethertypes (IEEE 802 numbers).
+const (
+	etherIPv4     = 0x0800
+	etherARP      = 0x0806
+	etherRARP     = 0x8035
+	etherVLAN     = 0x8100
+	etherIPv6     = 0x86dd
+	etherMPLS     = 0x8847
+	etherMPLSMany = 0x8848
+	etherQinQ     = 0x88a8
+	etherQinQOld  = 0x9100
+)
+
+// Header lengths in bytes.
+const (
+	ethernetBytes = 14
+	tagBytes      = 4
+	labelBytes    = 4
+	ipv4Bytes     = 20
+	ipv6Bytes     = 40
+)
+
+// Parse reads an Ethernet frame, of which frame may hold only the beginning; wireLength is its length on the wire in bytes,
+// without the frame check sequence. It fills in p and returns traffic.ReasonOK, or the reason why the addresses cannot be read;
+// p then holds the length and nothing else. What is broken behind readable addresses is p.Anomaly. It does not allocate, and keeps
+// nothing of frame.
+func Parse(frame []byte, wireLength uint32, p *traffic.Packet) traffic.Reason {
+	*p = traffic.Packet{Length: wireLength}
+	if len(frame) < ethernetBytes {
+		return traffic.ReasonShortEthernet
+	}
+	return parseType(binary.BigEndian.Uint16(frame[12:]), frame[ethernetBytes:], p)
+}
+
+// ParseIP is Parse for a packet without a link layer: b begins with an IPv4 or IPv6 header, told apart by the version. A b that is
+// empty or of another version is traffic.ReasonNotIP. wireLength is the packet's whole length in bytes.
+func ParseIP(b []byte, wireLength uint32, p *traffic.Packet) traffic.Reason {
+	*p = traffic.Packet{Length: wireLength}
+	return parseVersion(b, p)
+}
+
+// parseType goes on behind an ethertype.
+func parseType(ethertype uint16, b []byte, p *traffic.Packet) traffic.Reason {
+	for depth := 0; ; depth++ {
+		switch ethertype {
+		case etherIPv4:
+			return parseIPv4(b, p)
+		case etherIPv6:
+			return parseIPv6(b, p)
+		case etherVLAN, etherQinQ, etherQinQOld:
+			if depth == VLANDepth {
+				return traffic.ReasonVLANDepth
+			}
+			if len(b) < tagBytes {
+				return traffic.ReasonShortVLAN
+			}
+			ethertype = binary.BigEndian.Uint16(b[2:])
+			b = b[tagBytes:]
+		case etherMPLS, etherMPLSMany:
+			return parseMPLS(b, p)
+		case etherARP, etherRARP:
+			return traffic.ReasonARP
+		default:
+			return traffic.ReasonNotIP
+		}
+	}
+}
+
+// parseMPLS goes behind a label stack (RFC 3032 section 2.1).
+func parseMPLS(b []byte, p *traffic.Packet) traffic.Reason {
+	for range MPLSDepth {
+		if len(b) < labelBytes {
+			return traffic.ReasonShortMPLS
+		}
+		bottom := b[2]&1 != 0
+		b = b[labelBytes:]
+		if bottom {
+			return parseVersion(b, p)
+		}
+	}
+	return traffic.ReasonMPLSDepth
+}
+
+// parseVersion tells IPv4 and IPv6 apart by the first four bits, which is all that MPLS leaves to go by.
+func parseVersion(b []byte, p *traffic.Packet) traffic.Reason {
+	if len(b) == 0 {
+		return traffic.ReasonNotIP
+	}
+	switch b[0] >> 4 {
+	case 4:
+		return parseIPv4(b, p)
+	case 6:
+		return parseIPv6(b, p)
+	}
+	return traffic.ReasonNotIP
+}
