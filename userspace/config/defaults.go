@@ -1,0 +1,37 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Default is the configuration of an empty file: nothing is measured, no threshold is set, and every other value is one to live with.
+func Default() *Config {
+	return &Config{
+		Hostgroups: []Hostgroup{{
+			Name:    defaultGroup,
+			Enabled: [2]bool{true, true},
+			Window:  time.Second,
+			Clear:   0.8,
+			Quiet:   5 * time.Second,
+			Drop:    true,
+			Notify:  true,
+			BanTime: 30 * time.Minute,
+		}},
+		Detection: Detection{WarmUp: 2 * time.Second, MaxWatched: 65536},
+		Mitigation: Mitigation{
+			Enabled:      true,
+			MaxActive:    1000,
+			MaxPerMinute: 100,
+			Expiry:       time.Minute,
+		},
+		Notify:     Notify{Script: Script{Timeout: 30 * time.Second, Concurrency: 4, Queue: 256, Details: true}},
+		Sampling:   Sampling{Rate: 1000, SuspectRate: 10},
+		Memory:     Memory{Cells: 512e6},
+		API:        API{Socket: "/run/weir/weir.sock", Group: "weir"},
+		Prometheus: Prometheus{Listen: "127.0.0.1:9465", TopHosts: 20},
+		Store:      Store{Path: "/var/lib/weir/weir.db"},
+		Log:        Log{Level: slog.LevelInfo, Format: FormatText},
+		Pin:        Pin{Path: "/sys/fs/bpf/weir", OnStop: OnStopDetach},
+	}
+}
