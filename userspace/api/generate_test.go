@@ -1,0 +1,39 @@
+package api
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What is committed is what weir.proto says.
+func TestGeneratedCodeIsFresh(t *testing.T) {
+	for _, tool := range []string{"protoc", "sh"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("%v: apt-get install protobuf-compiler libprotobuf-dev", err)
+			}
+			t.Skipf("%v: apt-get install protobuf-compiler libprotobuf-dev", err)
+		}
+	}
+	out := t.TempDir()
+	if text, err := exec.Command("./generate.sh", out).CombinedOutput(); err != nil {
+		t.Fatalf("generate.sh: %v\n%s", err, text)
+	}
+	for _, name := range []string{"weirpb/weir.pb.go", "weirpb/weirpbconnect/weir.connect.go"} {
+		committed, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := os.ReadFile(filepath.Join(out, "userspace/api", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(committed), string(fresh)); diff != "" {
+			t.Errorf("%s is stale: go generate ./userspace/api (-committed +fresh)\n%s", name, diff)
+		}
+	}
+}

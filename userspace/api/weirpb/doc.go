@@ -1,0 +1,2 @@
+// Package weirpb is the API's messages, generated from weir.proto.
+package weirpb

@@ -1,0 +1,109 @@
+// Package metrics names every metric in one place and serves them to Prometheus.
+package metrics
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"weir/userspace/traffic"
+)
+
+// How many series one answer holds at most, per direction; what is beyond is left out and counted in weir_metrics_omitted_series.
+const (
+	MaxHostgroups = 500
+	MaxNetworks   = 1000
+	MaxHosts      = 500
+	MaxInterfaces = 256
+)
+
+// Loss names a place where something can be lost or given up.
+type Loss uint8
+
+const (
+	LossSamples  Loss = iota // samples that found the ring buffer full
+	LossFolded               // hosts beyond the memory budget, counted with their /24 or /64
+	LossNotify               // runs of the notify script given up: queue full, timeout, failure
+	LossStore                // records that were not written to the store
+	LossWatchers             // changes of attacks that a slow API client did not get
+	LossTracking             // hosts that no detection window was left for
+	LossCount
+)
+
+var lossNames = [LossCount]string{"samples", "folded_hosts", "notify", "store", "api_watchers", "detection_windows"}
+
+var lossTexts = [LossCount]string{
+	"samples that found the ring buffer full", "hosts beyond the memory budget, counted with their /24 or /64",
+	"runs of the notify script given up: queue full, timeout, failure", "records not written to the store",
+	"changes of attacks that a slow API client did not get", "hosts that no detection window was left for",
+}
+
+// String returns the place's name as it stands in metrics and in the API's status.
+func (l Loss) String() string {
+	if l < LossCount {
+		return lossNames[l]
+	}
+	return fmt.Sprintf("loss(%d)", uint8(l))
+}
+
+// Snapshot is everything that is served, at one moment. Numbers that Prometheus calls counters count since the daemon's start.
+type Snapshot struct {
+	IPv4, IPv6 [traffic.DirectionCount]traffic.Counts // counted since the start
+
+	Hostgroups   []GroupRate
+	Networks     []NetworkRate
+	Hosts        []HostRate // the busiest, highest first
+	CellsUsed    int        // per direction
+	CellCapacity int        // per direction
+
+	Attacks        [traffic.PhaseCount]int // now, by phase
+	AttacksStarted uint64
+
+	MitigationsActive    int
+	MitigationsDropping  int
+	MitigationsAutomatic uint64            // begun by detection
+	MitigationsManual    uint64            // begun by hand
+	MitigationsLifted    uint64            // ended
+	MitigationsRefused   map[string]uint64 // by the guard's name; those that never refused may be in it with 0
+	DryRun, KillSwitch   bool
+
+	Reasons    [traffic.ReasonCount]traffic.Count
+	Anomalies  [traffic.AnomalyCount]uint64 // the one for AnomalyNone is not served
+	Interfaces []Interface
+
+	Losses       [LossCount]uint64
+	TicksSkipped uint64
+	WarmingUp    bool
+	ConfigOK     bool      // the file as last read is in force
+	ConfigLoaded time.Time // when the configuration in force was read
+	Started      time.Time
+}
+
+// GroupRate is what a hostgroup's hosts do together, per second.
+type GroupRate struct {
+	Name string
+	Rate traffic.TwoWay
+}
+
+// NetworkRate is what the hosts of one of our networks do together, per second.
+type NetworkRate struct {
+	Prefix netip.Prefix
+	Rate   traffic.TwoWay
+}
+
+// HostRate is one busy host in one direction, per second.
+type HostRate struct {
+	Host      netip.Prefix // /32 or /128, or the prefix that hosts are folded into
+	Group     string
+	Direction traffic.Direction
+	Rate      traffic.Counts
+}
+
+// Interface is one attached (or wanted) network interface.
+type Interface struct {
+	Name, Role, Mode string
+	Attached         bool
+}
+
+// Build says what the daemon was built from.
+type Build struct{ Version, Revision, Go string }
