@@ -1,0 +1,193 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"weir/loader"
+	"weir/userspace/api"
+	"weir/userspace/config"
+	"weir/userspace/traffic"
+)
+
+// reloads waits for the reasons to read the configuration anew.
+func (d *daemon) reloads() error {
+	for {
+		select {
+		case <-d.ctx.Done():
+			return nil
+		case <-d.opts.Reload:
+			// The error is logged, and shown by status until a reload succeeds.
+			_, _ = d.reloadNow(d.ctx)
+		}
+	}
+}
+
+// reloadNow reads the configuration and puts it in force as a whole; a file with errors leaves the one in force as it is.
+func (d *daemon) reloadNow(ctx context.Context) (time.Time, error) {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	cfg, err := config.Load(d.opts.ConfigPath)
+	if err == nil {
+		for _, w := range cfg.Warnings {
+			d.log.Warn("configuration", "warning", w.Error())
+		}
+		d.sayFixed(cfg)
+		if d.openvz != nil {
+			d.openvz.Reread()
+		}
+		err = d.enforce(ctx, cfg)
+	}
+	now := time.Now()
+	message := ""
+	if err != nil {
+		message = err.Error()
+		d.log.Error("reload refused; the configuration in force stays", "error", err)
+	}
+	asked := d.ask(ctx, func(time.Time) {
+		d.configError = message
+		if err == nil {
+			d.loaded = now
+		}
+	})
+	if err != nil {
+		return time.Time{}, api.Refused(err)
+	}
+	d.log.Info("configuration reloaded", "path", d.opts.ConfigPath)
+	return now, asked
+}
+
+// sayFixed names what a reload does not change.
+func (d *daemon) sayFixed(cfg *config.Config) {
+	old := d.world.cfg
+	for key, same := range map[string]bool{
+		"api":                      old.API == cfg.API,
+		"prometheus.listen":        old.Prometheus.Listen == cfg.Prometheus.Listen,
+		"store":                    old.Store == cfg.Store,
+		"pin":                      old.Pin == cfg.Pin,
+		"log":                      old.Log == cfg.Log,
+		"networks.local_addresses": old.Networks.LocalAddresses == cfg.Networks.LocalAddresses,
+		"networks.openvz":          old.Networks.OpenVZ == cfg.Networks.OpenVZ,
+	} {
+		if !same {
+			d.log.Warn("this key takes effect at the next start", "key", key)
+		}
+	}
+	// What was opened by the old values goes on by them.
+	cfg.API, cfg.Store, cfg.Pin, cfg.Prometheus.Listen = old.API, old.Store, old.Pin, old.Prometheus.Listen
+	cfg.Networks.LocalAddresses, cfg.Networks.OpenVZ = old.Networks.LocalAddresses, old.Networks.OpenVZ
+}
+
+// liveChanged puts other addresses found at run time in force.
+func (d *daemon) liveChanged(change func(*liveAddresses)) {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	before := d.live
+	change(&d.live)
+	if reflect.DeepEqual(before, d.live) {
+		return
+	}
+	if err := d.enforce(d.ctx, d.world.cfg); err != nil {
+		d.live = before
+		d.log.Error("own addresses have changed, but cannot be put in force", "error", err)
+	}
+}
+
+// enforce puts a configuration in force. All that can fail comes first; counts and bans go over to the new data plane before it
+// takes the old one's place, so that no banned packet passes and no count is lost.
+func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
+	next, err := d.nextWorld(cfg)
+	if err != nil {
+		return err
+	}
+	old := d.world
+	replaced := next.plane != old.plane
+	if replaced {
+		if err = d.ask(ctx, func(now time.Time) { err = d.move(ctx, next) }); err == nil {
+			err = d.attacher.Update(ctx, interfacesOf(cfg))
+		}
+	} else if err = d.attacher.Update(ctx, interfacesOf(cfg)); err == nil {
+		err = d.ask(ctx, func(time.Time) { d.world = next })
+	}
+	if err != nil {
+		if replaced && d.world != next {
+			err = errors.Join(err, next.close())
+		}
+		return err
+	}
+	if replaced {
+		if err := old.close(); err != nil {
+			d.log.Error("the old data plane cannot be closed", "error", err)
+		}
+	}
+	return d.ask(ctx, func(now time.Time) {
+		d.detector.SetPolicy(detectPolicy(cfg, next.table))
+		d.totals.forget()
+		d.killFile = exists(cfg.Mitigation.KillSwitchFile)
+		d.perform(d.manager.SetPolicy(now, mitigatePolicy(cfg, next.table)))
+		next.plane.SetSampling(uint32(cfg.Sampling.Rate), uint32(cfg.Sampling.SuspectRate))
+		if old.cfg.Notify != cfg.Notify {
+			if err := d.startNotifier(cfg); err != nil {
+				d.log.Error("the notify script cannot be called", "error", err)
+			}
+		}
+	})
+}
+
+// nextWorld is what cfg stands for: another data plane when hosts are counted elsewhere, else the same one with another table.
+func (d *daemon) nextWorld(cfg *config.Config) (*world, error) {
+	old := d.world
+	same := old.cfg.Memory == cfg.Memory
+	if same {
+		same = reflect.DeepEqual(prefixesOf(old.cfg, old.live), prefixesOf(cfg, d.live.all()))
+	}
+	if !same {
+		return newWorld(cfg, d.live.all(), time.Now())
+	}
+	next := *old
+	next.cfg, next.live = cfg, d.live.all()
+	next.setTable(tableOf(cfg, next.live))
+	return &next, nil
+}
+
+// prefixesOf is what a layout is made from.
+func prefixesOf(cfg *config.Config, live []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, n := range tableOf(cfg, live).Networks() {
+		out = append(out, n.Prefix)
+	}
+	return out
+}
+
+// move makes next the world in force. It runs in the main loop.
+func (d *daemon) move(ctx context.Context, next *world) error {
+	now, old := time.Now(), d.world
+	for _, r := range d.manager.Bans() {
+		if !r.Ban.Drops() || !next.table.Contains(r.Attack.Target.Prefix) {
+			continue
+		}
+		v := loader.Verdict{Action: traffic.ActionDrop, Until: next.cfg.Mitigation.Expiry}
+		if err := next.judge(r.Attack.Target, v); err != nil {
+			return err
+		}
+	}
+	if err := d.attacher.Replace(ctx, next.plane.ProgramSet()); err != nil {
+		return err
+	}
+	old.meter.Read(now, d.observe) // what was counted until the programs changed places
+	counters := old.plane.Counters()
+	d.base.addTo(&counters)
+	d.base = carried{counters}
+	next.meter.Carry(old.meter, func(p netip.Prefix) (uint32, bool) {
+		if !p.IsSingleIP() || !next.table.Contains(p) {
+			return 0, false
+		}
+		slot, err := next.slot(p.Addr())
+		return slot, err == nil
+	})
+	d.world = next
+	return nil
+}
