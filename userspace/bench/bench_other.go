@@ -1,0 +1,19 @@
+//go:build !linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// XDP refuses: what it measures is in the Linux kernel.
+func XDP(context.Context, XDPOptions, io.Writer) error {
+	return errors.New("bench xdp: XDP needs Linux; `go test -bench . ./userspace/packet` measures the parser of this system")
+}
+
+// Detect refuses: what it measures is in the Linux kernel.
+func Detect(context.Context, DetectOptions, io.Writer) error {
+	return errors.New("bench detect: XDP and network namespaces need Linux")
+}

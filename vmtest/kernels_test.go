@@ -1,0 +1,120 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/tests/need"
+)
+
+// suites are the packages whose tests run under every kernel.
+func suites() []Suite {
+	return []Suite{
+		{Package: "weir/vmtest/smoke"},
+		{Package: "weir/loader", Skip: "^TestEnumsHaveGoNames$"}, // which reads C, and runs no program
+	}
+}
+
+// A guest boots within seconds; the rest is for tests under software emulation.
+const (
+	binaryTimeout = 4 * time.Minute
+	guestTimeout  = 8 * time.Minute
+)
+
+// TestKernels runs all suites under each of Debian's kernels, or under those that KERNELS names ("5.10,newest").
+func TestKernels(t *testing.T) {
+	need.Tool(t, "qemu-system-x86_64", "qemu-system-x86")
+	need.Tool(t, "apt-get", "apt")
+	need.Tool(t, "dpkg-deb", "dpkg")
+	need.Tool(t, "xz", "xz-utils")
+	kernels, err := selectKernels(os.Getenv("KERNELS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := filepath.Join(base, "weir", "vmtest")
+	apt, err := NewApt(t.Context(), cache)
+	if err != nil {
+		need.Missing(t, "%v", err)
+	}
+	binaries, err := Build(t.Context(), t.TempDir(), suites())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var fetching, mutex sync.Mutex
+	reports := map[string]*Report{}
+	var names []string
+	t.Run("on", func(t *testing.T) {
+		for _, k := range kernels {
+			names = append(names, k.Name)
+			t.Run(k.Name, func(t *testing.T) {
+				t.Parallel()
+				fetching.Lock()
+				root, name, err := apt.Fetch(t.Context(), k)
+				fetching.Unlock()
+				switch {
+				case errors.Is(err, ErrNotServed) && k.Suite != "":
+					t.Skipf("kernel %s: %v", k.Name, err) // the archive moves on, and takes releases that are not this machine's with it
+				case err != nil:
+					need.Missing(t, "kernel %s: %v", k.Name, err)
+				}
+				report := runKernel(t, binaries, root, name)
+				mutex.Lock()
+				defer mutex.Unlock()
+				reports[k.Name] = report
+			})
+		}
+	})
+	t.Logf("what is missing where:\n%s", Table(names, reports))
+}
+
+func runKernel(t *testing.T, binaries *Binaries, root, name string) *Report {
+	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout)
+	defer cancel()
+	var text strings.Builder
+	began := time.Now()
+	absent, err := binaries.Boot(ctx, root, t.TempDir(), binaryTimeout, io.MultiWriter(&text, t.Output()))
+	if err != nil {
+		t.Errorf("kernel %s: %v", name, err)
+	}
+	report := ParseReport(text.String())
+	t.Logf("%s: Linux %s, %d tests, %.1f s; not among its modules: %v", name, report.Release, len(report.Tests), time.Since(began).Seconds(), absent)
+	for _, f := range report.Failures(suites()) {
+		t.Error(f)
+	}
+	return report
+}
+
+// selectKernels returns the kernels that a comma-separated list of names asks for; empty: all.
+func selectKernels(list string) ([]Kernel, error) {
+	kernels := Kernels()
+	if list == "" {
+		return kernels, nil
+	}
+	var selected []Kernel
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(kernels, func(k Kernel) bool { return k.Name == name })
+		if i < 0 {
+			var known []string
+			for _, k := range kernels {
+				known = append(known, k.Name)
+			}
+			return nil, fmt.Errorf("select kernel %q: unknown; expected some of %s", name, strings.Join(known, ","))
+		}
+		selected = append(selected, kernels[i])
+	}
+	return selected, nil
+}
