@@ -1,11 +1,8 @@
 package loader_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/loader"
-	"weir/tests/need"
 	pt "weir/userspace/packet/packettest"
 	"weir/userspace/traffic"
 )
@@ -268,128 +264,6 @@ func TestHotBitEvery64Packets(t *testing.T) {
 		for _, s := range p.Shards() {
 			clear(s.Hot[traffic.Incoming])
 		}
-	}
-}
-
-// Samples carry the frame's first bytes, its length on the wire and the rate; a host under suspicion is sampled at its own rate.
-func TestSamples(t *testing.T) {
-	p := load(t)
-	p.SetSampling(0, 1)
-	collect := func() (out []traffic.Sample) {
-		if err := p.Samples(func(s *traffic.Sample) {
-			c := *s
-			c.Data = append([]byte(nil), s.Data...)
-			out = append(out, c)
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	frames := [][]byte{pt.TCP4().Bytes(), pt.UDP4(pt.Payload(1000)).Bytes(), pt.UDP4(pt.Payload(256 - 42)).Bytes()}
-	p.xdp(t, loader.Host, frames[0])
-	if got := collect(); len(got) != 0 {
-		t.Fatalf("%d samples at rate 0", len(got))
-	}
-	slot, _ := p.layout.DenseSlot(netip.MustParseAddr(host4))
-	if err := p.SetSuspect(slot, traffic.Incoming, true); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range frames {
-		p.xdp(t, loader.Host, f)
-	}
-	got := collect()
-	if len(got) != len(frames) {
-		t.Fatalf("%d samples, want %d", len(got), len(frames))
-	}
-	for i, s := range got {
-		want := frames[i][:min(len(frames[i]), traffic.SampleBytes)]
-		if diff := cmp.Diff(s.Data, want); diff != "" {
-			t.Errorf("data of sample %d (-got +want):\n%s", i, diff)
-		}
-		if s.Length != uint32(len(frames[i])) || s.Rate != 1 {
-			t.Errorf("sample %d has length %d and rate %d, want %d and 1", i, s.Length, s.Rate, len(frames[i]))
-		}
-		if age := time.Since(s.Time); age < -time.Second || age > time.Minute {
-			t.Errorf("sample %d is %s old", i, age)
-		}
-	}
-}
-
-// One packet in N on the average, over many.
-func TestSamplingRate(t *testing.T) {
-	p := load(t)
-	p.SetSampling(20, 0)
-	frame := pt.UDP4().Bytes()
-	const n = 20_000
-	seen := 0
-	for range n / 500 {
-		for range 500 {
-			p.xdp(t, loader.Host, frame)
-		}
-		if err := p.Samples(func(*traffic.Sample) { seen++ }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if seen < n/20*3/4 || seen > n/20*5/4 {
-		t.Errorf("%d samples of %d packets at 1 in 20", seen, n)
-	}
-}
-
-// A daemon that comes back finds its counts and verdicts; one with other networks begins anew.
-func TestPinnedMapsAreAdopted(t *testing.T) {
-	need.Root(t)
-	const bpffs = "/sys/fs/bpf"
-	var fs unix.Statfs_t
-	if err := unix.Statfs(bpffs, &fs); err != nil || uint32(fs.Type) != unix.BPF_FS_MAGIC {
-		if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-			need.Missing(t, "mount a BPF file system: %v", err)
-		}
-	}
-	path := filepath.Join(bpffs, fmt.Sprintf("weirt-%d", os.Getpid()))
-	t.Cleanup(func() { os.RemoveAll(path) })
-	open := func(prefixes []netip.Prefix) plane {
-		plan, layout := testPlan(t, prefixes, testBudget)
-		plan.PinPath = path
-		d, err := loader.Load(plan)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return plane{d, layout}
-	}
-	first := open(testNetworks)
-	first.ban(t, host4, traffic.Incoming, time.Hour)
-	first.xdp(t, loader.Host, pt.UDP6().Bytes())
-	if first.Adopted() {
-		t.Error("the first daemon adopted something")
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	second := open(testNetworks)
-	if !second.Adopted() {
-		t.Fatal("the second daemon did not adopt the maps")
-	}
-	if got := second.moved()[host6+" incoming Packets"]; got != 1 {
-		t.Errorf("%s has %d packets after adoption, want 1", host6, got)
-	}
-	if got := second.xdp(t, loader.Host, pt.UDP4().Bytes()); got != xdpDrop {
-		t.Errorf("verdict %d after adoption, want XDP_DROP", got)
-	}
-	if err := second.Close(); err != nil {
-		t.Fatal(err)
-	}
-	third := open(testNetworks[:1])
-	if third.Adopted() {
-		t.Error("maps of other networks were adopted")
-	}
-	if err := third.Unpin(); err != nil {
-		t.Fatal(err)
-	}
-	if err := third.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadDir(path); err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

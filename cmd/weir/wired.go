@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 
+	"weir/userspace/bench"
 	"weir/userspace/demo"
+	"weir/userspace/doctor"
 	"weir/userspace/replay"
 )
 
@@ -27,6 +29,26 @@ func wired() commands {
 			return replay.Run(ctx, replay.Options{
 				File: o.File, ConfigPath: o.ConfigPath, Networks: o.Networks, PPS: o.PPS, Mbps: o.Mbps, Flows: o.Flows, JSON: o.JSON, Progress: progress(),
 			}, out)
+		},
+		BenchXDP: func(ctx context.Context, o benchXDPOptions, out io.Writer) error {
+			x := bench.XDPOptions{Rules: o.Rules, JSON: o.JSON}
+			if o.Hosts > 0 {
+				x.Hosts = []int{o.Hosts}
+			}
+			if o.JSON { // as a table, the rows themselves are the progress
+				x.Progress = progress()
+			}
+			return bench.XDP(ctx, x, out)
+		},
+		BenchDetect: func(ctx context.Context, o benchDetectOptions, out io.Writer) error {
+			d := bench.DetectOptions{Runs: o.Runs, JSON: o.JSON}
+			if o.JSON {
+				d.Progress = progress()
+			}
+			return bench.Detect(ctx, d, out)
+		},
+		Doctor: func(ctx context.Context, o doctorOptions, out io.Writer) error {
+			return doctor.Run(ctx, doctor.Options{ConfigPath: o.ConfigPath, JSON: o.JSON}, out)
 		},
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"weir/loader"
 	"weir/userspace/api"
-	"weir/userspace/config"
 	"weir/userspace/detect"
 	"weir/userspace/hosts"
 	"weir/userspace/metrics"
@@ -45,10 +44,11 @@ type engine struct {
 	killFile    bool
 	unjudged    traffic.Target // the target that the kernel last refused a verdict on, to log it once
 
-	totals  totals
-	base    carried // counts of data planes that reloads have replaced
-	publish atomic.Pointer[metrics.Snapshot]
-	buffer  []traffic.Event
+	totals     totals
+	base       carried // counts of data planes that reloads have replaced
+	packets    evidence
+	complained time.Time // when it was last logged that samples cannot be read
+	publish    atomic.Pointer[metrics.Snapshot]
 }
 
 func (e *engine) run(ctx context.Context) error {
@@ -94,6 +94,10 @@ func (e *engine) tick(now time.Time) {
 		e.perform(e.manager.Handle(now, event, e.rates(event.Target, event.Trip)))
 	}
 	e.perform(e.manager.Tick(now))
+	if err := e.world.plane.Samples(e.packets.add); err != nil && now.Sub(e.complained) > time.Minute {
+		e.complained = now
+		e.log.Error("samples cannot be read", "error", err)
+	}
 	if now.Sub(e.second) >= secondEvery {
 		e.everySecond(now)
 	}
@@ -119,9 +123,6 @@ func (e *engine) everySecond(now time.Time) {
 	e.second = now
 	for _, o := range e.detector.Active() {
 		e.manager.Update(now, o.Target, e.rates(o.Target, traffic.Trip{}))
-	}
-	if err := e.world.plane.Samples(func(*traffic.Sample) { e.totals.samples++ }); err != nil {
-		e.log.Error("samples cannot be read", "error", err)
 	}
 	if err := e.world.reclaim(now); err != nil {
 		e.log.Error("cells cannot be reclaimed", "error", err)
@@ -185,6 +186,11 @@ func (e *engine) perform(steps []mitigate.Step) {
 func (e *engine) performOne(s *mitigate.Step) {
 	switch s.Kind {
 	case mitigate.StepRecord:
+		if s.Attack.Phase == traffic.PhaseOver {
+			e.packets.forget(s.Target)
+		} else {
+			e.packets.follow(s.Target)
+		}
 		e.store.Put(s.Record)
 		e.server.Publish(s.Record)
 	case mitigate.StepBlock:
@@ -194,7 +200,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		e.rejudge(s.Target)
 	case mitigate.StepNotify:
 		if e.notifier != nil {
-			e.notifier.Notify(notify.Notification{Action: s.Action, Record: s.Record})
+			e.notifier.Notify(notify.Notification{Action: s.Action, Record: s.Record, Packets: e.packets.of(s.Target)})
 		}
 	case mitigate.StepSuspect:
 		e.suspect(s.Target, s.On)
@@ -256,6 +262,3 @@ type liveAddresses struct{ local, openvz []netip.Prefix }
 func (l liveAddresses) all() []netip.Prefix {
 	return append(append([]netip.Prefix(nil), l.local...), l.openvz...)
 }
-
-// needsLive reports whether the configuration asks for addresses that are found at run time.
-func needsLive(cfg *config.Config) bool { return cfg.Networks.LocalAddresses || cfg.Networks.OpenVZ }

@@ -9,7 +9,6 @@ import (
 	"weir/userspace/detect"
 	"weir/userspace/mitigate"
 	"weir/userspace/networks"
-	"weir/userspace/traffic"
 )
 
 // tableOf makes the table of our networks from the configuration and the addresses found at run time.
@@ -125,6 +124,3 @@ func interfacesOf(cfg *config.Config) []loader.Interface {
 	}
 	return out
 }
-
-// target names a target for logs.
-func target(t traffic.Target) string { return t.String() + " " + t.Direction.String() }

@@ -104,24 +104,14 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	old := d.world
-	replaced := next.plane != old.plane
-	if replaced {
-		if err = d.ask(ctx, func(now time.Time) { err = d.move(ctx, next) }); err == nil {
-			err = d.attacher.Update(ctx, interfacesOf(cfg))
-		}
-	} else if err = d.attacher.Update(ctx, interfacesOf(cfg)); err == nil {
-		err = d.ask(ctx, func(time.Time) { d.world = next })
-	}
-	if err != nil {
-		if replaced && d.world != next {
+	if err := d.attacher.Update(ctx, interfacesOf(cfg)); err != nil {
+		if next.plane != old.plane {
 			err = errors.Join(err, next.close())
 		}
 		return err
 	}
-	if replaced {
-		if err := old.close(); err != nil {
-			d.log.Error("the old data plane cannot be closed", "error", err)
-		}
+	if err := d.replace(ctx, next); err != nil {
+		return errors.Join(err, d.attacher.Update(ctx, interfacesOf(old.cfg)))
 	}
 	return d.ask(ctx, func(now time.Time) {
 		d.detector.SetPolicy(detectPolicy(cfg, next.table))
@@ -135,6 +125,22 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 			}
 		}
 	})
+}
+
+// replace makes next the world in force. When its data plane is another one, the old one is closed, or next if that fails.
+func (d *daemon) replace(ctx context.Context, next *world) error {
+	old := d.world
+	if next.plane == old.plane {
+		return d.ask(ctx, func(time.Time) { d.world = next })
+	}
+	var moved error
+	if asked := d.ask(ctx, func(time.Time) { moved = d.move(ctx, next) }); asked != nil || moved != nil {
+		return errors.Join(asked, moved, next.close())
+	}
+	if err := old.close(); err != nil {
+		d.log.Error("the old data plane cannot be closed", "error", err)
+	}
+	return nil
 }
 
 // nextWorld is what cfg stands for: another data plane when hosts are counted elsewhere, else the same one with another table.

@@ -51,7 +51,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	now := time.Now()
 	d := &daemon{engine: &engine{
-		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), started: now, loaded: now, second: now,
+		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), packets: evidence{}, started: now, loaded: now, second: now,
 	}}
 	if err := d.findLive(cfg); err != nil {
 		return err

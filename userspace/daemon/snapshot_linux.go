@@ -86,9 +86,7 @@ func (e *engine) addCounters(s *metrics.Snapshot, c *loader.Counters) {
 		if family == 2 {
 			totals = &s.IPv6
 		}
-		for dir := range e.totals.sum[family-1] {
-			totals[dir] = e.totals.sum[family-1][dir]
-		}
+		copy(totals[:], e.totals.sum[family-1][:])
 		totals[traffic.Internal].Total = exits[traffic.ReasonInternal]
 		totals[traffic.Other].Total = exits[traffic.ReasonOther]
 	}

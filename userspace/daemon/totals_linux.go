@@ -14,7 +14,6 @@ type totals struct {
 	before   [2][2]traffic.Counts
 	groups   tally
 	networks tally
-	samples  uint64
 }
 
 // tally adds up for a second by index and direction, and keeps the second before as rates.

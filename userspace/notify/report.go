@@ -13,7 +13,6 @@ import (
 type Packet struct {
 	Time   time.Time
 	Packet traffic.Packet
-	TTL    uint8  // of the IPv4 header, or the IPv6 hop limit
 	Rate   uint32 // one packet in Rate was sampled
 }
 
@@ -127,7 +126,7 @@ func (p *Packet) write(b *strings.Builder) {
 	if q.Fragment != traffic.Whole {
 		fragment = 1
 	}
-	fmt.Fprintf(b, " frag: %d  packets: 1 size: %d bytes ttl: %d sample ratio: %d  \n", fragment, q.Length, p.TTL, p.Rate)
+	fmt.Fprintf(b, " frag: %d  packets: 1 size: %d bytes ttl: %d sample ratio: %d  \n", fragment, q.Length, q.TTL, p.Rate)
 }
 
 func flagNames(flags uint8) string {

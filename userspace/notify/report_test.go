@@ -45,11 +45,11 @@ func attacked(t traffic.Target) traffic.Record {
 func samplePackets() []Packet {
 	at := time.Date(2024, 1, 2, 3, 4, 5, 123_000, time.Local)
 	return []Packet{
-		{at, traffic.Packet{Src: netip.MustParseAddr("1.2.3.4"), Dst: netip.MustParseAddr("10.0.0.1"), SrcPort: 53, DstPort: 1234, Protocol: traffic.ProtoUDP, Length: 74}, 128, 1},
+		{at, traffic.Packet{Src: netip.MustParseAddr("1.2.3.4"), Dst: netip.MustParseAddr("10.0.0.1"), SrcPort: 53, DstPort: 1234, Protocol: traffic.ProtoUDP, Length: 74, TTL: 128}, 1},
 		{at.Add(time.Second), traffic.Packet{Src: netip.MustParseAddr("1.2.3.5"), Dst: netip.MustParseAddr("10.0.0.1"), SrcPort: 443, DstPort: 80,
-			Protocol: traffic.ProtoTCP, TCPFlags: traffic.FlagSYN | traffic.FlagACK, Length: 60}, 64, 100},
-		{at, traffic.Packet{Src: netip.MustParseAddr("2001:db8::15"), Dst: netip.MustParseAddr("2001:db8::1"), Protocol: traffic.ProtoTCP, Length: 60}, 1, 1},
-		{at, traffic.Packet{Src: netip.MustParseAddr("1.2.3.4"), Dst: netip.MustParseAddr("10.0.0.1"), Protocol: 200, Fragment: traffic.LaterFragment, Length: 1514}, 255, 1},
+			Protocol: traffic.ProtoTCP, TCPFlags: traffic.FlagSYN | traffic.FlagACK, Length: 60, TTL: 64}, 100},
+		{at, traffic.Packet{Src: netip.MustParseAddr("2001:db8::15"), Dst: netip.MustParseAddr("2001:db8::1"), Protocol: traffic.ProtoTCP, Length: 60, TTL: 1}, 1},
+		{at, traffic.Packet{Src: netip.MustParseAddr("1.2.3.4"), Dst: netip.MustParseAddr("10.0.0.1"), Protocol: 200, Fragment: traffic.LaterFragment, Length: 1514, TTL: 255}, 1},
 	}
 }
 

@@ -112,11 +112,13 @@ func peer(frame []byte) (traffic.Packet, bool) {
 			return p, false
 		}
 		p.Src, p.Dst, p.Protocol = netip.AddrFrom4([4]byte(ip.SrcIP.To4())), netip.AddrFrom4([4]byte(ip.DstIP.To4())), uint8(ip.Protocol)
+		p.TTL = ip.TTL
 	case *layers.IPv6:
 		if ip.Version != 6 {
 			return p, false
 		}
 		p.Src, p.Dst, p.Protocol = netip.AddrFrom16([16]byte(ip.SrcIP)), netip.AddrFrom16([16]byte(ip.DstIP)), uint8(ip.NextHeader)
+		p.TTL = ip.HopLimit
 	default:
 		return p, false
 	}

@@ -39,7 +39,7 @@ func parseIPv4(b []byte, p *traffic.Packet) traffic.Reason {
 	if len(b) < header {
 		return traffic.ReasonShortIPv4
 	}
-	p.Protocol = b[9]
+	p.TTL, p.Protocol = b[8], b[9]
 	p.Src = netip.AddrFrom4([4]byte(b[12:16]))
 	p.Dst = netip.AddrFrom4([4]byte(b[16:20]))
 	if fragment := binary.BigEndian.Uint16(b[6:]); fragment&0x3fff != 0 {
@@ -61,7 +61,7 @@ func parseIPv6(b []byte, p *traffic.Packet) traffic.Reason {
 	if b[0]>>4 != 6 {
 		return traffic.ReasonBadIPv6
 	}
-	p.Protocol = b[6]
+	p.Protocol, p.TTL = b[6], b[7]
 	p.Src = netip.AddrFrom16([16]byte(b[8:24]))
 	p.Dst = netip.AddrFrom16([16]byte(b[24:40]))
 	b = b[ipv6Bytes:]

@@ -39,6 +39,7 @@ type Packet struct {
 	SrcPort, DstPort uint16
 	Protocol         uint8 // the upper-layer protocol behind all IPv6 extension headers
 	TCPFlags         uint8
+	TTL              uint8 // the time to live of IPv4, the hop limit of IPv6
 	Fragment         Fragment
 	Anomaly          Anomaly // what is broken behind the addresses, 0 when nothing is
 	Length           uint32  // frame bytes on the wire without FCS

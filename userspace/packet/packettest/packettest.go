@@ -149,7 +149,7 @@ func (f Frame) Network() []byte {
 func (f Frame) Parsed() traffic.Packet {
 	return traffic.Packet{
 		Src: f.Src, Dst: f.Dst, SrcPort: f.SrcPort, DstPort: f.DstPort, Protocol: f.Protocol, TCPFlags: f.TCPFlags,
-		Length: uint32(len(f.Bytes())),
+		TTL: 64, Length: uint32(len(f.Bytes())),
 	}
 }
 
