@@ -28,17 +28,17 @@ const (
 
 // bed is a data plane of one family with all that is measured on it.
 type bed struct {
-	family int
-	hosts  int
-	rules  int
-	layout *networks.Layout
-	plane  *loader.DataPlane
-	drop   *ebpf.Program // only returns XDP_DROP
-	floor  *ebpf.Program
-	weir   *ebpf.Program
-	same   *stream // one flow to each host
-	fresh  *stream // each packet another flow; IPv4 only
-	rows   []*subject
+	family   int
+	measured netip.Prefix // where packets go
+	hosts    int          // that it holds
+	layout   *networks.Layout
+	plane    *loader.DataPlane
+	drop     *ebpf.Program // only returns XDP_DROP
+	floor    *ebpf.Program
+	weir     *ebpf.Program
+	same     *stream // one flow to each host
+	fresh    *stream // each packet another flow; IPv4 only
+	rows     []*subject
 }
 
 // stream is an endless sequence of packets, with what making and parsing them costs.
@@ -86,13 +86,13 @@ func rulesNetwork(rules int) netip.Prefix {
 }
 
 func newBed(family, hosts, rules int) (_ *bed, err error) {
-	b := &bed{family: family, hosts: hosts, rules: rules}
+	ours, measured := networkOf(family, hosts)
+	b := &bed{family: family, hosts: hosts, measured: measured}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	ours, measured := networkOf(family, hosts)
 	prefixes, budget := []netip.Prefix{ours}, networks.Budget{}
 	if family == 4 {
 		budget.Dense = hosts
@@ -110,21 +110,20 @@ func newBed(family, hosts, rules int) (_ *bed, err error) {
 		return nil, err
 	}
 	if rules > 0 {
-		first, _ := b.layout.DenseSlot(rulesNetwork(rules).Addr())
-		if err := b.ban(first, rules); err != nil {
+		if err := b.ban(rulesNetwork(rules), rules); err != nil {
 			return nil, err
 		}
 	}
-	if b.same, err = b.stream(measured, false); err != nil {
+	if b.same, err = b.stream(false); err != nil {
 		return nil, err
 	}
 	if family == 4 {
-		if b.fresh, err = b.stream(measured, true); err != nil {
+		if b.fresh, err = b.stream(true); err != nil {
 			return nil, err
 		}
 		return b, nil
 	}
-	return b, b.meetAll(measured)
+	return b, b.meetAll()
 }
 
 func (b *bed) load() (err error) {
@@ -160,14 +159,14 @@ func (b *bed) load() (err error) {
 const xdpDrop = 1 // XDP_DROP of linux/bpf.h
 
 // options describes UDP packets from one address and port, or from any, to all hosts at random.
-func (b *bed) options(to netip.Prefix, fresh bool) lab.FloodOptions {
+func (b *bed) options(fresh bool) lab.FloodOptions {
 	from := netip.MustParsePrefix("198.18.0.0/15") // RFC 2544
 	if b.family == 6 {
-		from = netip.MustParsePrefix("2001:db8:f000::/64")
+		from = netip.MustParsePrefix("3fff::/20") // RFC 9637
 	}
 	o := lab.FloodOptions{
-		Frame:        lab.Frame{Src: from.Addr().Next(), Dst: to.Addr(), Protocol: traffic.ProtoUDP, SrcPort: 1234, DstPort: 53},
-		Destinations: lab.Addresses{Spread: lab.Random, Prefix: to},
+		Frame:        lab.Frame{Src: from.Addr().Next(), Dst: b.measured.Addr(), Protocol: traffic.ProtoUDP, SrcPort: 1234, DstPort: 53},
+		Destinations: lab.Addresses{Spread: lab.Random, Prefix: b.measured},
 	}
 	if fresh {
 		o.Sources, o.SrcPorts = lab.Addresses{Spread: lab.Random, Prefix: from}, 0xffff
@@ -175,8 +174,8 @@ func (b *bed) options(to netip.Prefix, fresh bool) lab.FloodOptions {
 	return o
 }
 
-func (b *bed) stream(to netip.Prefix, fresh bool) (*stream, error) {
-	flood, err := lab.NewFlood(b.options(to, fresh))
+func (b *bed) stream(fresh bool) (*stream, error) {
+	flood, err := lab.NewFlood(b.options(fresh))
 	if err != nil {
 		return nil, err
 	}
@@ -201,8 +200,8 @@ func (b *bed) subject(name string, program *ebpf.Program, on *stream, reason tra
 }
 
 // meetAll sends a packet to each host, so that none gets its cell while it is measured.
-func (b *bed) meetAll(all netip.Prefix) (err error) {
-	o := b.options(all, false)
+func (b *bed) meetAll() (err error) {
+	o := b.options(false)
 	o.Destinations.Spread = lab.Sweep
 	flood, err := lab.NewFlood(o)
 	if err != nil {
@@ -236,14 +235,18 @@ func (b *bed) phases() []phase {
 			b.subject("flood_new_flows", b.weir, b.fresh, traffic.ReasonIncoming),
 		}},
 		{
-			before:   func() error { return b.ban(0, b.hosts) },
+			before:   func() error { return b.ban(b.measured, b.hosts) },
 			subjects: []*subject{b.subject("banned", b.weir, b.same, traffic.ReasonBannedIn)},
 		},
 	}
 }
 
-// ban drops what comes to n hosts with slots in a row.
-func (b *bed) ban(first uint32, n int) error {
+// ban drops what comes to the first n hosts of a network with dense cells.
+func (b *bed) ban(network netip.Prefix, n int) error {
+	first, ok := b.layout.DenseSlot(network.Addr())
+	if !ok {
+		return fmt.Errorf("ban hosts of %s: they have no dense cells", network)
+	}
 	var slots iter.Seq[uint32] = func(yield func(uint32) bool) {
 		for i := range uint32(n) {
 			if !yield(first + i) {

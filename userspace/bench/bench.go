@@ -64,6 +64,12 @@ type DetectOptions struct {
 	Progress func(done, size int64) // of the runs; nil: not shown
 }
 
+// A flood of ten times its threshold, over the window of 1 s: an attack the moment that a tenth of a second's packets are there.
+const (
+	thresholdPPS = 10_000
+	attackPPS    = 10 * thresholdPPS
+)
+
 // MaxRuns is how many runs find a fresh victim each in the bench's network.
 const MaxRuns = 4096
 
@@ -104,7 +110,7 @@ func summarize(runs []Run) Detection {
 	}
 	return Detection{
 		Runs: len(runs), P50: quantile(latency, 0.5), P99: quantile(latency, 0.99),
-		LeakedP50: quantile(leaked, 0.5), LeakedP99: quantile(leaked, 0.99), AttackPPS: 1, ThresholdPPS: 1,
+		LeakedP50: quantile(leaked, 0.5), LeakedP99: quantile(leaked, 0.99), AttackPPS: attackPPS, ThresholdPPS: thresholdPPS,
 	}
 }
 

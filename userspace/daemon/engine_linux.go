@@ -205,7 +205,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 	case mitigate.StepSuspect:
 		e.suspect(s.Target, s.On)
 	case mitigate.StepLog:
-		e.log.Info(s.Message, "target", s.Target.String(), "direction", s.Target.Direction.String(), "attack_id", s.Attack.ID,
+		e.log.Info("attack", "step", s.Message, "target", s.Target.String(), "direction", s.Target.Direction.String(), "attack_id", s.Attack.ID,
 			"trip", s.Attack.Trip.String(), "held", s.Held)
 	}
 }

@@ -44,10 +44,10 @@ func (n *Notifier) call(work context.Context, c Notification) {
 	kind, remedy := classify(ctx, err)
 	n.stats.ended[kind].Add(1)
 	if kind == Succeeded {
-		n.log.debug("notify script called", "subject", args[0], "direction", args[1], "action", c.Action, "took", time.Since(began))
+		n.log.log.Debug("notify script called", "subject", args[0], "direction", args[1], "action", c.Action, "took", time.Since(began))
 		return
 	}
-	n.log.warn("notify script failed", "subject", args[0], "direction", args[1], "action", c.Action, "outcome", kind.String(),
+	n.log.bounded().Warn("notify script failed", "subject", args[0], "direction", args[1], "action", c.Action, "outcome", kind.String(),
 		"error", err, "remedy", remedy, "output", out, "took", time.Since(began))
 }
 

@@ -26,25 +26,24 @@ type logger struct {
 
 func newLogger(log *slog.Logger) *logger { return &logger{log: log} }
 
-func (l *logger) debug(message string, args ...any) { l.log.Debug(message, args...) }
+// quiet is where warnings go that are too many.
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func (l *logger) warn(message string, args ...any) {
+// bounded returns the logger while the period has lines left, else one that discards, and counts it.
+func (l *logger) bounded() *slog.Logger {
 	l.mu.Lock()
-	missed := uint64(0)
+	defer l.mu.Unlock()
 	if now := time.Now(); now.Sub(l.began) >= logPeriod {
-		l.began, l.lines, missed, l.missed = now, 0, l.missed, 0
+		if l.missed > 0 {
+			l.log.Warn("notify warnings left out", "count", l.missed)
+		}
+		l.began, l.lines, l.missed = now, 0, 0
 	}
 	l.lines++
-	write := l.lines <= linesPerPeriod
-	if !write {
+	if l.lines > linesPerPeriod {
 		l.missed++
 		l.silenced.Add(1)
+		return quiet()
 	}
-	l.mu.Unlock()
-	if missed > 0 {
-		l.log.Warn("notify warnings left out", "count", missed)
-	}
-	if write {
-		l.log.Warn(message, args...)
-	}
+	return l.log
 }

@@ -108,7 +108,7 @@ func (n *Notifier) Notify(c Notification) bool {
 		return true
 	}
 	n.stats.rejected.Add(1)
-	n.log.warn("notify script not called: queue full or closed", "subject", Subject(c.Record.Attack.Target), "action", c.Action)
+	n.log.bounded().Warn("notify script not called: queue full or closed", "subject", Subject(c.Record.Attack.Target), "action", c.Action)
 	return false
 }
 
@@ -221,6 +221,6 @@ func (n *Notifier) discard() {
 	n.mu.Unlock()
 	if left > 0 {
 		n.stats.rejected.Add(uint64(left))
-		n.log.warn("notify script not called: shutdown", "queued", left)
+		n.log.bounded().Warn("notify script not called: shutdown", "queued", left)
 	}
 }
