@@ -32,7 +32,7 @@ func table() []row {
 		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/capture/..."},
 			ours: []string{vocabulary}, others: []string{"*"}},
 		// The wiring.
-		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "cmd/weir", "tests/...", "vmtest/..."},
+		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "cmd/weir", "tests/...", "vmtest/..."},
 			ours: []string{"..."}, others: []string{"*"}},
 	}
 }
