@@ -135,8 +135,8 @@ func (e *engine) everySecond(now time.Time) {
 	e.publish.Store(e.snapshot())
 }
 
-// rates is what a target sends and receives per second. At the moment of a trip the meter's second is not over, so the trip's own
-// arithmetic counts for its metric.
+// rates is what a target sends and receives per second. At the moment of a trip the meter's second is not over, so all is scaled to
+// what the trip's own arithmetic says of its metric.
 func (e *engine) rates(t traffic.Target, trip traffic.Trip) traffic.TwoWay {
 	var both traffic.TwoWay
 	switch t.Scope {
@@ -161,8 +161,8 @@ func (e *engine) rates(t traffic.Target, trip traffic.Trip) traffic.TwoWay {
 	if measured, ok := e.detector.Rate(t); ok && measured.Total.Packets > own.Total.Packets {
 		*own = measured
 	}
-	if trip.Metric == traffic.PPS && float64(own.Total.Packets) < trip.Value {
-		own.Total.Packets = uint64(trip.Value)
+	if got := float64(trip.Metric.Of(own)); got > 0 && got < trip.Value {
+		*own = perSecond(*own, got/trip.Value)
 	}
 	return both
 }
