@@ -50,8 +50,9 @@ func (d *DataPlane) setWord(slot uint32, dir traffic.Direction, keep, word uint3
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range d.Shards() {
-		at := &s.Cells[dir][slot].Verdict
+	cells := view[traffic.Cell](d.cells, d.cpus*2*d.plan.Slots)
+	for cpu := range d.cpus {
+		at := &cells[(cpu*2+int(dir))*d.plan.Slots+int(slot)].Verdict
 		atomic.StoreUint32(at, atomic.LoadUint32(at)&keep|word)
 	}
 	return nil

@@ -61,7 +61,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			field{"format", choice(d, &c.Log.Format, []string{"text", "json"}, []Format{FormatText, FormatJSON})},
 		)},
 		field{"pin", d.section(
-			field{"path", d.path(&c.Pin.Path, false)},
+			field{"path", d.path(&c.Pin.Path, true)},
 			field{"on_stop", choice(d, &c.Pin.OnStop, []string{"detach", "keep"}, []OnStop{OnStopDetach, OnStopKeep})},
 		)},
 	)
@@ -152,6 +152,9 @@ func (d *decoder) checkComplete(c *Config, root, interfaces *yaml.Node, own *own
 		d.warnf(d.placeOf(root), "no interfaces: nothing will be measured here")
 	case len(c.Interfaces) > 0 && own.empty() && !own.broken:
 		d.errorf(interfaces, `"networks" are empty, so no packet would be ours; list your prefixes, or set "networks.local_addresses"`)
+	}
+	if c.Pin.Path == "" && c.Pin.OnStop == OnStopKeep {
+		d.errorf(root, `"pin.on_stop" is keep, but "pin.path" is empty, so nothing could be kept; give a folder in a BPF file system`)
 	}
 	if !slices.ContainsFunc(c.Hostgroups, Hostgroup.anyThreshold) {
 		d.warnf(d.placeOf(root), "no thresholds: nothing will be detected")

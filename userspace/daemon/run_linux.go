@@ -88,7 +88,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		}
 		undo.add(d.unlessServed(d.metrics.Close))
 	}
-	if err := lockPins(cfg.Pin.Path, undo); err != nil {
+	if err := lockPins(cfg.Pin.Path, cfg.Pin.OnStop == config.OnStopKeep, undo); err != nil {
 		return err
 	}
 	if d.store, err = store.Open(cfg.Store.Path, store.Options{}, log); err != nil {
