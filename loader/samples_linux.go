@@ -13,9 +13,10 @@ import (
 	"weir/userspace/traffic"
 )
 
-// Samples hands over the sampled frames that wait in the ring buffer, and returns when it is empty. The kernel wakes nobody for
-// a sample, so this is called as often as they are wanted. One goroutine calls it; each sample is valid until see returns.
-func (d *DataPlane) Samples(see func(*traffic.Sample)) error {
+// Samples hands over sampled frames that wait in the ring buffer, at most so many, and returns when it is empty. The kernel wakes
+// nobody for a sample, so this is called as often as they are wanted. One goroutine calls it; each sample is valid until see
+// returns.
+func (d *DataPlane) Samples(most int, see func(*traffic.Sample)) error {
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &up); err != nil {
 		return fmt.Errorf("read monotonic clock: %w", err)
@@ -23,7 +24,7 @@ func (d *DataPlane) Samples(see func(*traffic.Sample)) error {
 	boot := time.Now().Add(-time.Duration(up.Nano()))
 	var record ringbuf.Record
 	d.samples.SetDeadline(time.Unix(0, 1)) // past: never wait
-	for {
+	for range most {
 		if err := d.samples.ReadInto(&record); errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		} else if err != nil {
@@ -41,6 +42,7 @@ func (d *DataPlane) Samples(see func(*traffic.Sample)) error {
 			Data:      s.Data[:min(s.Captured, traffic.SampleBytes)],
 		})
 	}
+	return nil
 }
 
 // sample is struct sample of bpf/abi.h.

@@ -17,7 +17,7 @@ func TestSamples(t *testing.T) {
 	p := load(t)
 	p.SetSampling(0, 1)
 	collect := func() (out []traffic.Sample) {
-		if err := p.Samples(func(s *traffic.Sample) {
+		if err := p.Samples(1000, func(s *traffic.Sample) {
 			c := *s
 			c.Data = append([]byte(nil), s.Data...)
 			out = append(out, c)
@@ -67,7 +67,7 @@ func TestSamplingRate(t *testing.T) {
 		for range 500 {
 			p.xdp(t, loader.Host, frame)
 		}
-		if err := p.Samples(func(*traffic.Sample) { seen++ }); err != nil {
+		if err := p.Samples(1000, func(*traffic.Sample) { seen++ }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"net/netip"
 	"time"
@@ -262,7 +263,7 @@ func (b *bed) round(subjects []*subject, packets int, counts bool) error {
 	for _, s := range subjects {
 		b.plane.Flip() // twice, so that both generations of flow bitmaps are empty
 		b.plane.Flip()
-		if err := b.plane.Samples(func(*traffic.Sample) {}); err != nil { // nor may the ring be full
+		if err := b.plane.Samples(math.MaxInt, func(*traffic.Sample) {}); err != nil { // nor may the ring be full
 			return err
 		}
 		var times [3]float64

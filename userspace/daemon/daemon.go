@@ -26,5 +26,7 @@ type Options struct {
 const (
 	tickEvery   = 10 * time.Millisecond // how often busy hosts are read and judged
 	secondEvery = time.Second           // the flow interval, and how often everything slower is done
-	idleAfter   = time.Minute           // a host on demand that is silent for so long may lose its cell
+	// How many samples are looked at in a turn: what is more waits in the ring buffer, and what finds it full is counted as lost.
+	samplesPerTick = 256
+	idleAfter      = time.Minute // a host on demand that is silent for so long may lose its cell
 )

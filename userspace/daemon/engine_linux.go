@@ -94,7 +94,7 @@ func (e *engine) tick(now time.Time) {
 		e.perform(e.manager.Handle(now, event, e.rates(event.Target, event.Trip)))
 	}
 	e.perform(e.manager.Tick(now))
-	if err := e.world.plane.Samples(e.packets.add); err != nil && now.Sub(e.complained) > time.Minute {
+	if err := e.world.plane.Samples(samplesPerTick, e.packets.add); err != nil && now.Sub(e.complained) > time.Minute {
 		e.complained = now
 		e.log.Error("samples cannot be read", "error", err)
 	}

@@ -35,7 +35,7 @@ func lockPins(path string, leave bool, undo *closers) error {
 
 // removeEmpty removes a directory unless something is in it.
 func removeEmpty(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("remove pin directory: %w", err)
 	}
 	return nil

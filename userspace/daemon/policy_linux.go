@@ -95,7 +95,7 @@ func mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
 	for _, g := range cfg.Hostgroups {
 		p.Groups[g.Name] = mitigate.GroupPolicy{
 			Drop:    g.Drop && m.Enabled,
-			Notify:  g.Notify && m.Enabled,
+			Notify:  g.Notify,
 			BanTime: g.BanTime,
 		}
 	}

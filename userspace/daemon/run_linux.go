@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"weir/userspace/netsource"
 	"weir/userspace/notify"
 	"weir/userspace/store"
+	"weir/userspace/traffic"
 )
 
 // openVZEvery is how often the list of an OpenVZ machine's containers is read again.
@@ -51,7 +53,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	now := time.Now()
 	d := &daemon{engine: &engine{
-		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), packets: evidence{}, started: now, loaded: now, second: now,
+		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), packets: newEvidence(), started: now, loaded: now, second: now,
 	}}
 	if err := d.findLive(cfg); err != nil {
 		return err
@@ -79,7 +81,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if cfg.Prometheus.Listen != "" {
 		if d.metrics, err = metrics.New(metrics.Options{
 			Listen: cfg.Prometheus.Listen, Build: metrics.Build{Version: d.opts.Version}, Log: log,
-			Snapshot: func() metrics.Snapshot { return *d.publish.Load() },
+			Snapshot: d.scrape,
 		}); err != nil {
 			return err
 		}
@@ -95,7 +97,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	undo.add(d.store.Close)
-	records, err := d.store.Load()
+	records, err := d.remembered()
 	if err != nil {
 		return err
 	}
@@ -114,6 +116,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	}, interfacesOf(cfg)); err != nil {
 		return err
 	}
+	if d.world.plane.Adopted() {
+		d.base.takeOff(d.world.plane.Counters())
+	}
 	// What was banned before is banned again before the first packet is seen.
 	d.perform(d.manager.Restore(now, records))
 	d.publish.Store(d.snapshot())
@@ -130,6 +135,20 @@ func (d *daemon) unlessServed(f func() error) func() error {
 	}
 }
 
+// remembered is what the store has: attacks that are over first, then those that were not.
+func (d *daemon) remembered() ([]traffic.Record, error) {
+	over, err := d.store.History(mitigate.DefaultHistory)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(over)
+	on, err := d.store.Load()
+	if err != nil {
+		return nil, err
+	}
+	return append(over, on...), nil
+}
+
 func onStop(cfg *config.Config) loader.OnStop {
 	if cfg.Pin.OnStop == config.OnStopKeep {
 		return loader.StopKeep
@@ -142,7 +161,8 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 	d.group, d.ctx = errgroup.WithContext(ctx)
 	d.group.Go(func() error { return d.store.Run(d.ctx) })
 	if err := d.startNotifier(cfg); err != nil {
-		return err
+		d.group.Go(func() error { return err }) // which ends the others
+		return d.group.Wait()
 	}
 	d.group.Go(func() error { return d.attacher.Run(d.ctx) })
 	d.group.Go(func() error {

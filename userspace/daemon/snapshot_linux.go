@@ -54,6 +54,13 @@ func (e *engine) snapshot() *metrics.Snapshot {
 			s.Hosts = append(s.Hosts, metrics.HostRate{Host: h.Owner, Group: group, Direction: dir, Rate: h.Rate})
 		}
 	}
+	return s
+}
+
+// scrape is the last snapshot with the interfaces as they are now: their state may take a moment while one is being attached, which
+// the main loop must not wait for.
+func (e *engine) scrape() metrics.Snapshot {
+	s := *e.publish.Load()
 	for _, i := range e.attacher.Status() {
 		s.Interfaces = append(s.Interfaces, metrics.Interface{Name: i.Name, Role: i.Role.String(), Mode: modeOf(i), Attached: i.Attached})
 	}
@@ -93,6 +100,7 @@ func (e *engine) addCounters(s *metrics.Snapshot, c *loader.Counters) {
 	s.Anomalies = c.Anomalies
 	s.Losses[metrics.LossSamples] = c.SamplesLost
 	s.Losses[metrics.LossFolded] = c.FoldedPackets
+	s.Losses[metrics.LossRedirect] = c.RedirectFailed
 }
 
 // carried is what data planes had counted that a reload has replaced.
@@ -112,6 +120,22 @@ func (b *carried) addTo(c *loader.Counters) {
 	c.SamplesLost += b.SamplesLost
 	c.FoldedPackets += b.FoldedPackets
 	c.RedirectFailed += b.RedirectFailed
+}
+
+// takeOff has counts from before the start left out: modulo 2^64, as all are added up.
+func (b *carried) takeOff(c loader.Counters) {
+	for family := range c.Exits {
+		for reason := range c.Exits[family] {
+			b.Exits[family][reason].Packets -= c.Exits[family][reason].Packets
+			b.Exits[family][reason].Bytes -= c.Exits[family][reason].Bytes
+		}
+	}
+	for a := range c.Anomalies {
+		b.Anomalies[a] -= c.Anomalies[a]
+	}
+	b.SamplesLost -= c.SamplesLost
+	b.FoldedPackets -= c.FoldedPackets
+	b.RedirectFailed -= c.RedirectFailed
 }
 
 // modeOf is how an interface's program is attached.

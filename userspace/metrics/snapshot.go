@@ -27,15 +27,17 @@ const (
 	LossStore                // records that were not written to the store
 	LossWatchers             // changes of attacks that a slow API client did not get
 	LossTracking             // hosts that no detection window was left for
+	LossRedirect             // packets of a wire whose other side was away
 	LossCount
 )
 
-var lossNames = [LossCount]string{"samples", "folded_hosts", "notify", "store", "api_watchers", "detection_windows"}
+var lossNames = [LossCount]string{"samples", "folded_hosts", "notify", "store", "api_watchers", "detection_windows", "redirect"}
 
 var lossTexts = [LossCount]string{
 	"samples that found the ring buffer full", "hosts beyond the memory budget, counted with their /24 or /64",
 	"runs of the notify script given up: queue full, timeout, failure", "records not written to the store",
 	"changes of attacks that a slow API client did not get", "hosts that no detection window was left for",
+	"packets of a wire whose other side was away",
 }
 
 // String returns the place's name as it stands in metrics and in the API's status.

@@ -56,6 +56,9 @@ type Trip struct {
 
 // String explains the trip: "52000 packets/s (5200 within 100ms) > 20000 packets/s over 1s".
 func (t Trip) String() string {
+	if t.Window == 0 {
+		return "by hand"
+	}
 	unit := "packets"
 	switch {
 	case t.Metric.Bits():
