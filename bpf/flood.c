@@ -5,6 +5,7 @@
  * Run by BPF_PROG_TEST_RUN. In live frame mode it redirects each packet to an interface; without an interface it hands
  * each packet to the program under test by a tail call, so that floor and subject are measured over the same random hosts.
  * The buffer comes back as the last run left it, so every changing field is written whole, from settings and generator only.
+ * So is what a router on the way changes: its stack has written into the very page that comes back.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -46,6 +47,8 @@ struct settings {
 	__u32 checksum;      /* offset of the transport checksum; 0: none to write */
 	__u32 network_sum;   /* 16-bit sum of the IPv4 header without addresses and checksum, as loaded from memory */
 	__u32 transport_sum; /* the same of pseudo header, transport header and payload without addresses, ports and checksum */
+	__u32 hops;          /* time to live, or hop limit */
+	__be16 macs[6];      /* destination and source, the first of the frame */
 	struct address source;
 	struct address destination;
 	struct port source_port;
@@ -113,12 +116,25 @@ static __always_inline __be32 make_word(const volatile struct address *a, int i,
 	return a->base[i];
 }
 
+static __always_inline int write_macs(struct packet *p)
+{
+	__be16 *macs = p->data;
+
+	if ((void *)(macs + 6) > p->end)
+		return -1;
+#pragma unroll
+	for (int i = 0; i < 6; i++)
+		macs[i] = settings.macs[i];
+	return 0;
+}
+
 static __always_inline int write_ipv4(struct packet *p)
 {
 	struct iphdr *ip = p->data + settings.network;
 
 	if ((void *)(ip + 1) > p->end)
 		return -1;
+	ip->ttl = settings.hops;
 	ip->saddr = make_word(&settings.source, 0, 1);
 	ip->daddr = make_word(&settings.destination, 0, 1);
 	p->sum = add_word(add_word(0, ip->saddr), ip->daddr);
@@ -133,6 +149,7 @@ static __always_inline int write_ipv6(struct packet *p)
 
 	if ((void *)(ip + 1) > p->end)
 		return -1;
+	ip->hop_limit = settings.hops;
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
 		source = make_word(&settings.source, i, 4);
@@ -177,6 +194,8 @@ static __always_inline int write_checksum(struct packet *p)
 
 static __always_inline int write_packet(struct packet *p)
 {
+	if (settings.ifindex && write_macs(p) < 0)
+		return -1;
 	if ((settings.family == 4 ? write_ipv4(p) : write_ipv6(p)) < 0)
 		return -1;
 	if (settings.transport && write_ports(p) < 0)

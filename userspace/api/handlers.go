@@ -201,10 +201,7 @@ func (h *handlers) WatchAttacks(ctx context.Context, _ *connect.Request[weirpb.W
 		return answer(err)
 	}
 	send := func(m *weirpb.WatchAttacksResponse) error {
-		if err := extendWrite(ctx); err != nil {
-			return err
-		}
-		return stream.Send(m)
+		return sending(ctx, func() error { return stream.Send(m) })
 	}
 	if err := send(&weirpb.WatchAttacksResponse{}); err != nil {
 		return err

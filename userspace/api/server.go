@@ -39,6 +39,7 @@ type Server struct {
 	log         *slog.Logger
 	feed        *feed
 	handler     http.Handler
+	patience    time.Duration // for a whole answer, or one message of a stream
 	socket      *socket
 }
 
@@ -53,12 +54,12 @@ func New(o Options) (*Server, error) {
 	if o.Socket == "" {
 		o.Socket = DefaultSocket
 	}
-	s := &Server{path: o.Socket, group: o.Group, log: o.Log.With("component", "api"), feed: newFeed()}
+	s := &Server{path: o.Socket, group: o.Group, log: o.Log.With("component", "api"), feed: newFeed(), patience: writeTimeout}
 	mux := http.NewServeMux()
 	mux.Handle(weirpbconnect.NewWeirHandler(&handlers{backend: o.Backend, feed: s.feed},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithRecover(s.recovered)))
-	s.handler = withDeadlines(mux)
+	s.handler = s.withDeadlines(mux)
 	return s, nil
 }
 
@@ -141,27 +142,40 @@ func (s *Server) Stats() Stats {
 	return Stats{Watchers: watchers, Missed: missed}
 }
 
-type controllerKey struct{}
+type connectionKey struct{}
 
 // withDeadlines bounds the reading of each request and the writing of each answer, and lets a stream extend its own.
-func withDeadlines(next http.Handler) http.Handler {
+func (s *Server) withDeadlines(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)
 		now := time.Now()
-		if err := errors.Join(controller.SetReadDeadline(now.Add(readTimeout)), controller.SetWriteDeadline(now.Add(writeTimeout))); err != nil {
+		if err := errors.Join(controller.SetReadDeadline(now.Add(readTimeout)), controller.SetWriteDeadline(now.Add(s.patience))); err != nil {
 			http.Error(w, "set deadlines: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), controllerKey{}, controller)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), connectionKey{}, connection{controller, s.patience})))
 	})
 }
 
-// extendWrite gives the next message of a stream the time of a whole answer. Nothing is read any more by then, and over HTTP/1
-// a read deadline would end the stream, so there is none.
-func extendWrite(ctx context.Context) error {
-	controller, ok := ctx.Value(controllerKey{}).(*http.ResponseController)
+// connection is what a stream needs to know of its own.
+type connection struct {
+	*http.ResponseController
+	patience time.Duration
+}
+
+// sending runs the sending of one message of a stream, which has the time of a whole answer; until the next there is no deadline:
+// over HTTP/2 it would strike between two messages too. Nothing is read any more by then, and over HTTP/1 a read deadline would end
+// the stream, so there is none.
+func sending(ctx context.Context, send func() error) error {
+	c, ok := ctx.Value(connectionKey{}).(connection)
 	if !ok {
-		return errors.New("extend write deadline: no connection in the context")
+		return errors.New("set deadlines: no connection in the context")
 	}
-	return errors.Join(controller.SetReadDeadline(time.Time{}), controller.SetWriteDeadline(time.Now().Add(writeTimeout)))
+	if err := errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Now().Add(c.patience))); err != nil {
+		return err
+	}
+	if err := send(); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(time.Time{})
 }

@@ -7,9 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"weir/userspace/hosts"
 	"weir/userspace/lab"
-	"weir/userspace/networks"
 	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
@@ -27,8 +25,6 @@ type capture struct {
 	teller   *teller
 	story    story
 	engine   *engine
-	writer   *hosts.Writer
-	locate   func(netip.Addr) (uint32, bool)
 	clock    time.Time
 	flood    [][]byte
 	ordinary [2][]byte // to the victim and its neighbour
@@ -61,7 +57,7 @@ func playCapture(ctx context.Context, t *teller) (Summary, error) {
 	c.neighbourDuring = [2]uint64{c.served[1] - before[0], c.refused[1] - before[1]}
 	c.attacking = false
 	t.say("attack_stopped", "the flood stops; %d of its %d packets leaked to the victim", c.leaked, c.sent)
-	if err := c.play(ctx, patience, func() bool { return !c.story.released.IsZero() }); err != nil {
+	if err := c.play(ctx, patience, func() bool { return c.story.told[turnReleased] }); err != nil {
 		return Summary{}, err
 	}
 	after := c.served[0]
@@ -82,39 +78,15 @@ func share(ok, failed uint64) float64 {
 
 func newCapture(t *teller) (*capture, error) {
 	s := newScene()
-	layout, err := networks.NewLayout([]netip.Prefix{s.network}, networks.Budget{Dense: s.size()})
-	if err != nil {
-		return nil, err
-	}
-	directory := networks.NewDirectory(layout)
-	c := &capture{
-		scene: s, teller: t, story: story{teller: t, scene: s}, writer: hosts.NewWriter(directory, layout.Slots()),
-		locate: directory.Locate, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-	}
+	c := &capture{scene: s, teller: t, story: story{teller: t, scene: s}, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	if err := c.makeFrames(); err != nil {
 		return nil, err
 	}
 	t.follow(func() time.Time { return c.clock })
-	c.engine = newEngine(s, plane{
-		shards: []hosts.Shard{c.writer.Shard()}, slots: layout.Slots(), owner: directory.Owner, locate: directory.Locate, flip: c.writer.Flip,
-		block: func(slot uint32, dir traffic.Direction, duration time.Duration) error {
-			return c.setVerdict(slot, dir, traffic.ActionDrop, duration)
-		},
-		release: func(slot uint32, dir traffic.Direction) error { return c.setVerdict(slot, dir, traffic.ActionNone, 0) },
-	}, func() time.Time { return c.clock })
-	return c, nil
+	var err error
+	c.engine, err = newEngine(s, c.clock)
+	return c, err
 }
-
-// setVerdict is the user-space drop: the writer's cells carry it, as the kernel's do.
-func (c *capture) setVerdict(slot uint32, dir traffic.Direction, action traffic.Action, duration time.Duration) error {
-	if !c.writer.SetVerdict(slot, dir, action, c.clock, c.clock.Add(duration)) {
-		return fmt.Errorf("set verdict: no cell for slot %d, %s", slot, dir)
-	}
-	return nil
-}
-
-// size is the number of addresses of the protected network.
-func (s *scene) size() int { return 1 << (s.network.Addr().BitLen() - s.network.Bits()) }
 
 func (c *capture) makeFrames() error {
 	for i, to := range []netip.Addr{c.scene.victim, c.scene.neighbour} {
@@ -156,14 +128,14 @@ func (c *capture) play(ctx context.Context, duration time.Duration, done func() 
 		if done() {
 			return nil
 		}
-		c.writer.SetClock(c.clock)
+		c.engine.writer.SetClock(c.clock)
 		c.interval()
 		c.clock = c.clock.Add(readInterval)
-		turns, err := c.engine.step()
+		turns, err := c.engine.step(c.clock)
 		if err != nil {
 			return err
 		}
-		c.story.take(turns)
+		c.story.take(turns...)
 		if i%measureEvery == measureEvery-1 {
 			c.measure(measureEvery * readInterval)
 		}
@@ -201,13 +173,12 @@ func (c *capture) forward(frame []byte) bool {
 	if packet.Parse(frame, uint32(len(frame)), &p) != traffic.ReasonOK {
 		return true // what cannot be read is passed on
 	}
-	_, drop := c.writer.Count(&p, 1)
+	_, drop := c.engine.writer.Count(&p, 1)
 	return !drop
 }
 
 func (c *capture) measure(span time.Duration) {
-	slot, _ := c.locate(c.scene.victim)
-	counts := c.engine.meter.Total(slot, traffic.Incoming)
+	counts := c.engine.received(c.scene.victim)
 	change := counts
 	change.Sub(&c.lastCounts)
 	c.lastCounts = counts

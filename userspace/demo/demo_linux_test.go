@@ -4,12 +4,23 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"weir/userspace/api/weirpb"
+	"weir/userspace/config"
+	"weir/userspace/traffic"
 )
 
 // privileged skips on a laptop and fails in CI, where a skipped suite must not look green.
@@ -26,17 +37,20 @@ func privileged(t *testing.T) {
 
 func nothingLeft(t *testing.T) {
 	t.Helper()
-	left, err := filepath.Glob("/run/netns/" + labPrefix + "-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left) > 0 {
-		t.Errorf("namespaces left behind: %v", left)
+	for _, pattern := range []string{"/run/netns/" + labPrefix + "-*", filepath.Join(os.TempDir(), labPrefix+"-*"), pins} {
+		left, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }
 
 func TestNamespaceStory(t *testing.T) {
 	privileged(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	var out bytes.Buffer
 	got, err := Run(t.Context(), Options{Out: &out, JSON: true})
 	if err != nil {
@@ -44,6 +58,12 @@ func TestNamespaceStory(t *testing.T) {
 	}
 	nothingLeft(t)
 	events := parseLines(t, out.String())
+	if errors.Is(liveFrames(), ebpf.ErrNotSupported) {
+		if events[0].Event != "mode" || !strings.Contains(events[0].Text, "Linux 5.18") || !got.Passed {
+			t.Errorf("on an old kernel, got %+v and %+v; want the user-space story and why", events[0], got)
+		}
+		return
+	}
 	if events[0].Event != "setup" {
 		t.Fatalf("the kernel's story was not told: %+v", events[0])
 	}
@@ -70,7 +90,8 @@ func (u *until) Write(b []byte) (int, error) {
 
 func TestNamespaceStoryIsCutOff(t *testing.T) {
 	privileged(t)
-	for _, at := range []string{`"setup"`, `"attack"`} {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, at := range []string{`"setup"`, `"attack"`, `"dropped"`} {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := Run(ctx, Options{Out: &until{at, cancel}, JSON: true})
 		cancel()
@@ -78,6 +99,125 @@ func TestNamespaceStoryIsCutOff(t *testing.T) {
 			t.Errorf("cut off at %s: got %v, want the context's error", at, err)
 		}
 		nothingLeft(t)
+	}
+}
+
+// TestLiveFrames holds the probe against the kernel's release: the flag came with Linux 5.18.
+func TestLiveFrames(t *testing.T) {
+	privileged(t)
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	var want error
+	if major < 5 || major == 5 && minor < 18 {
+		want = ebpf.ErrNotSupported
+	}
+	if err := liveFrames(); !errors.Is(err, want) {
+		t.Errorf("on Linux %d.%d: got %v, want %v", major, minor, err, want)
+	}
+}
+
+func TestWhyNoFlood(t *testing.T) {
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{fmt.Errorf("probe: %w", ebpf.ErrNotSupported), "this kernel is too old to send a flood in XDP live frames, which need Linux 5.18"},
+		{unix.EPERM, "XDP cannot be tried here (operation not permitted)"},
+	}
+	for _, tt := range tests {
+		if got := whyNoFlood(tt.err); got != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	s, folder := newScene(), filepath.Join(t.TempDir(), `a "b"`)
+	file := filepath.Join(t.TempDir(), "weir.yaml")
+	if err := os.WriteFile(file, []byte(configuration(s, folder)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type values struct {
+		Socket, Store, Pins, Metrics string
+		PPS                          float64
+		Window, Quiet, Ban           time.Duration
+		Drop, Notify                 bool
+	}
+	g := cfg.Hostgroups[0]
+	got := values{
+		cfg.API.Socket, cfg.Store.Path, cfg.Pin.Path, cfg.Prometheus.Listen,
+		g.Host[traffic.Incoming][traffic.PPS], g.Window, g.Quiet, g.BanTime, g.Drop, g.Notify,
+	}
+	want := values{folder + "/weir.sock", folder + "/weir.db", pins, "", thresholdPPS, window, quiet, banTime, true, false}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("configuration (-got +want):\n%s", diff)
+	}
+}
+
+func TestTurnsOf(t *testing.T) {
+	b := &scrubber{victim: newScene().victim}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	attack := func(change func(*weirpb.Attack)) *weirpb.Attack {
+		a := &weirpb.Attack{
+			Target: b.victim.String(), Direction: weirpb.Direction_DIRECTION_INCOMING, Detected: timestamppb.New(at),
+			Metric: weirpb.Metric_METRIC_MBPS, Value: 2, Threshold: 1, Counted: 5, Window: durationpb.New(time.Second),
+		}
+		change(a)
+		return a
+	}
+	detected := turning{turnDetected, at, traffic.Trip{Metric: traffic.BPS, Count: 5, Window: time.Second, Value: 2e6, Limit: 1e6}}
+	tests := []struct {
+		name   string
+		attack *weirpb.Attack
+		want   []turning
+	}{
+		{"begun", attack(func(*weirpb.Attack) {}), []turning{detected}},
+		{"over", attack(func(a *weirpb.Attack) { a.Ended = timestamppb.New(at.Add(time.Minute)) }),
+			[]turning{detected, {turn: turnEnded, at: at.Add(time.Minute)}}},
+		{"by hand", attack(func(a *weirpb.Attack) { a.Metric = weirpb.Metric_METRIC_UNSPECIFIED }), []turning{{turn: turnDetected, at: at}}},
+		{"another host's", attack(func(a *weirpb.Attack) { a.Target = "203.0.113.20" }), nil},
+		{"outgoing", attack(func(a *weirpb.Attack) { a.Direction = weirpb.Direction_DIRECTION_OUTGOING }), nil},
+		{"none", nil, nil},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(b.turnsOf(tt.attack), tt.want, cmp.AllowUnexported(turning{})); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestInForce(t *testing.T) {
+	s := newScene()
+	b := &scrubber{victim: s.victim, turns: make(chan turning, 1)}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	target := func(host netip.Addr, dir traffic.Direction) traffic.Target {
+		return traffic.Target{Scope: traffic.ScopeHost, Prefix: netip.PrefixFrom(host, 32), Direction: dir}
+	}
+	b.inForce(target(s.neighbour, traffic.Incoming), at, at.Add(time.Minute))
+	b.inForce(target(s.victim, traffic.Outgoing), at, at.Add(time.Minute))
+	if len(b.turns) != 0 {
+		t.Errorf("%+v is not about packets to the victim", <-b.turns)
+	}
+	for _, tt := range []struct {
+		until time.Time
+		want  turn
+	}{{at.Add(time.Minute), turnDropped}, {time.Time{}, turnReleased}} {
+		b.inForce(target(s.victim, traffic.Incoming), at, tt.until)
+		b.inForce(target(s.victim, traffic.Incoming), at, tt.until) // must not wait
+		if got := <-b.turns; got != (turning{turn: tt.want, at: at}) {
+			t.Errorf("until %s: got %+v, want %v", tt.until, got, tt.want)
+		}
 	}
 }
 

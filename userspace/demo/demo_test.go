@@ -101,11 +101,36 @@ func TestUserSpaceStoryEndsWithContext(t *testing.T) {
 	}
 }
 
+// TestStoryKeepsItsOrder brings what was done before what it follows from, and everything twice.
+func TestStoryKeepsItsOrder(t *testing.T) {
+	var out bytes.Buffer
+	s := story{teller: newTeller(Options{Out: &out, JSON: true}), scene: newScene()}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s.first = at
+	var counts []int
+	for i, turn := range []turn{turnDropped, turnDropped, turnDetected, turnReleased, turnDetected, turnEnded} {
+		s.take(turning{turn: turn, at: at.Add(time.Duration(i) * time.Millisecond)})
+		counts = append(counts, strings.Count(out.String(), "\n"))
+	}
+	if diff := cmp.Diff(counts, []int{0, 0, 2, 2, 2, 4}); diff != "" {
+		t.Errorf("lines told (-got +want):\n%s", diff)
+	}
+	if diff := cmp.Diff(turningPoints(parseLines(t, out.String())), []string{"detected", "dropped", "ended", "released"}); diff != "" {
+		t.Errorf("turning points (-got +want):\n%s", diff)
+	}
+	if got := [...]float64{s.since(turnDetected), s.since(turnDropped), s.since(turnEnded), s.since(turnReleased)}; got != [...]float64{2, 0, 5, 3} {
+		t.Errorf("milliseconds after the first packet: got %v, want the first of each kind", got)
+	}
+}
+
 // TestSummaryJudges takes one thing at a time away from a story that passes.
 func TestSummaryJudges(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	good := func() *story {
-		return &story{first: began, detected: began.Add(10 * time.Millisecond), dropped: began.Add(11 * time.Millisecond), ended: began.Add(time.Second), released: began.Add(2 * time.Second)}
+		return &story{first: began, at: [turnCount]time.Time{
+			turnDetected: began.Add(10 * time.Millisecond), turnDropped: began.Add(11 * time.Millisecond),
+			turnEnded: began.Add(time.Second), turnReleased: began.Add(2 * time.Second),
+		}}
 	}
 	tests := []struct {
 		name         string
@@ -115,11 +140,11 @@ func TestSummaryJudges(t *testing.T) {
 		want         Summary
 	}{
 		{"good", func(*story) {}, 1000, 10, true, Summary{Passed: true, DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
-		{"never detected", func(s *story) { s.detected, s.dropped = time.Time{}, time.Time{} }, 1000, 10, true,
+		{"never detected", func(s *story) { s.at[turnDetected], s.at[turnDropped] = time.Time{}, time.Time{} }, 1000, 10, true,
 			Summary{DetectedMS: -1, DroppedMS: -1, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
-		{"never dropped", func(s *story) { s.dropped = time.Time{} }, 1000, 10, true,
+		{"never dropped", func(s *story) { s.at[turnDropped] = time.Time{} }, 1000, 10, true,
 			Summary{DetectedMS: 10, DroppedMS: -1, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
-		{"never released", func(s *story) { s.released = time.Time{} }, 1000, 10, true,
+		{"never released", func(s *story) { s.at[turnReleased] = time.Time{} }, 1000, 10, true,
 			Summary{DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
 		{"leaked too much", func(*story) {}, 1000, 251, true, Summary{DetectedMS: 10, DroppedMS: 11, LeakedPackets: 251, AttackPPS: 5, VictimOK: true}},
 		{"not served", func(*story) {}, 1000, 10, false, Summary{DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5}},

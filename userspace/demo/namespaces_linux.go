@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,17 +10,22 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"time"
+	"strconv"
+	"strings"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 
 	"weir/userspace/lab"
-	"weir/userspace/traffic"
 )
 
 const (
-	labPrefix     = "weir-demo"
-	measureEveryT = 250 * time.Millisecond
+	labPrefix = "weir-demo"
+
+	// The flood is sent by one CPU, which keeps to the queue of its number and overfills it. Customers are spread over all of them,
+	// as on real network cards: what they lose to that queue on the way to the scrubber is little, and nothing that a scrubber could save.
+	wireQueues = 16
 )
 
 // whyUserSpace says why the kernel's story cannot be told; empty when it can be tried.
@@ -29,7 +36,42 @@ func whyUserSpace(opts Options) string {
 	case os.Geteuid() != 0:
 		return "network namespaces and XDP need root"
 	}
-	return ""
+	return whyNoFlood(liveFrames())
+}
+
+// whyNoFlood says what a probe for live frames means for the demo; empty when they can be sent.
+func whyNoFlood(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return "this kernel is too old to send a flood in XDP live frames, which need Linux 5.18"
+	}
+	return fmt.Sprintf("XDP cannot be tried here (%v)", err)
+}
+
+// Values of linux/bpf.h.
+const (
+	xdpDrop        = 1      // XDP_DROP
+	testLiveFrames = 1 << 1 // BPF_F_TEST_XDP_LIVE_FRAMES
+)
+
+// liveFrames reports why the kernel cannot send packets from an XDP program (ebpf.ErrNotSupported: it is too old); nil when it can.
+func liveFrames() error {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "Dual BSD/GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
+	})
+	if err != nil {
+		return fmt.Errorf("load XDP program: %w", err)
+	}
+	verdict, err := program.Run(&ebpf.RunOptions{Data: make([]byte, 64), Repeat: 1, Flags: testLiveFrames})
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		err = ebpf.ErrNotSupported
+	case err == nil && verdict == xdpDrop: // a run in live frames has no verdict: the kernel has not looked at the flag
+		err = ebpf.ErrNotSupported
+	}
+	return errors.Join(err, program.Close())
 }
 
 // town is the lab of the kernel's story: attacker and customers outside, the protected hosts inside, a scrubber on the wire between.
@@ -56,33 +98,22 @@ func playNamespaces(ctx context.Context, t *teller, log *slog.Logger) (summary S
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 
-	// The scrubber ends before its namespaces do.
-	ctx, cancel := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	b, err := startScrubber(ctx, group, s, w.scrubber, log)
+	// The daemon ends before the namespaces do.
+	b, running, err := startScrubber(ctx, s, w.scrubber, log)
 	if err != nil {
-		cancel()
-		err = errors.Join(err, ignoreCancel(group.Wait()))
 		return Summary{}, fmt.Errorf("%w: %w", errNoNamespaces, err)
 	}
-	defer func() {
-		cancel()
-		err = errors.Join(err, ignoreCancel(group.Wait()), b.close())
-	}()
-	t.say("setup", "the scrubber is a bump in the wire: %s", b.describe())
+	defer func() { err = b.close(err) }()
+	wire, err := b.describe(running)
+	if err != nil {
+		return Summary{}, err
+	}
+	t.say("setup", "the scrubber is a bump in the wire: %s", wire)
 	if err := w.startTraffic(); err != nil {
 		return Summary{}, fmt.Errorf("start traffic: %w", err)
 	}
 	t.say("setup", "customers are using %s and %s; a host is dropped above %s within %s", s.victim, s.neighbour, rate(thresholdPPS), window)
-	d := &director{town: w, bump: b, teller: t, story: story{teller: t, scene: s}, engine: newEngine(s, b.plane(), time.Now)}
-	return d.play(ctx)
-}
-
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+	return newDirector(w, b, t).play(running)
 }
 
 // buildTown makes hosts and links. The wire is one Ethernet segment: each side reaches the other's addresses directly.
@@ -108,11 +139,11 @@ func buildTown(ctx context.Context, s scene) (_ *town, err error) {
 	}
 	outsideMAC, insideMAC := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	outsideNet := netip.PrefixFrom(s.outside, 24)
-	err = l.Link(w.outside, "eth0", w.scrubber, "outside", lab.LinkOptions{A: lab.End{MAC: outsideMAC, Addresses: []netip.Prefix{outsideNet}}})
+	err = l.Link(w.outside, "eth0", w.scrubber, "outside", lab.LinkOptions{Queues: wireQueues, A: lab.End{MAC: outsideMAC, Addresses: []netip.Prefix{outsideNet}}})
 	if err != nil {
 		return nil, err
 	}
-	err = l.Link(w.scrubber, "inside", w.inside, "eth0", lab.LinkOptions{B: lab.End{MAC: insideMAC, Addresses: []netip.Prefix{
+	err = l.Link(w.scrubber, "inside", w.inside, "eth0", lab.LinkOptions{Queues: wireQueues, B: lab.End{MAC: insideMAC, Addresses: []netip.Prefix{
 		netip.PrefixFrom(s.victim, s.network.Bits()), netip.PrefixFrom(s.neighbour, s.network.Bits()),
 	}}})
 	if err != nil {
@@ -162,140 +193,42 @@ func (w *town) close() error {
 	return errors.Join(w.lab.Close(), w.flood.Close())
 }
 
-// director plays the story's parts in their order.
-type director struct {
-	town   *town
-	bump   *bump
-	teller *teller
-	story  story
-	engine *engine
-
-	lastCounts   traffic.Counts
-	lastMeasured time.Time
-}
-
-func (d *director) play(ctx context.Context) (Summary, error) {
-	w := d.town
-	if err := d.run(ctx, calmTime, func() bool { return false }); err != nil {
-		return Summary{}, err
-	}
-	if w.serverProbe.Stats().OK == 0 || w.neighbourProbe.Stats().OK == 0 {
-		return Summary{}, fmt.Errorf("no ordinary request was answered before the attack: %w", errors.Join(w.serverProbe.Stats().Last, w.neighbourProbe.Stats().Last))
-	}
-	before := w.neighbourProbe.Stats()
-	d.teller.say("attack", "the flood begins: UDP from spoofed addresses to %s, as fast as this machine can", w.scene.victim)
-	began, took, err := d.attack(ctx)
-	if err != nil {
-		return Summary{}, err
-	}
-	sent, err := w.flood.Sent()
-	if err != nil {
-		return Summary{}, err
-	}
-	during := w.neighbourProbe.Stats()
-	d.teller.say("attack_stopped", "the flood of %d packets stops after %.1f s", sent, time.Since(began).Seconds())
-	if err := d.run(ctx, patience, func() bool { return !d.story.released.IsZero() }); err != nil {
-		return Summary{}, err
-	}
-	released := w.serverProbe.Stats()
-	if err := d.run(ctx, afterTime, func() bool { return false }); err != nil {
-		return Summary{}, err
-	}
-	leaked, err := w.leaked()
-	if err != nil {
-		return Summary{}, err
-	}
-	ok := share(during.OK-before.OK, during.Failed-before.Failed) >= servedShare && w.serverProbe.Stats().OK > released.OK
-	return d.story.summary(sent, leaked, float64(sent)/took.Seconds(), ok), nil
-}
-
-// attack floods for its time, reading and judging meanwhile.
-func (d *director) attack(ctx context.Context) (began time.Time, took time.Duration, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	began = time.Now()
-	done := make(chan error, 1)
-	go func() {
-		flooding, stop := context.WithTimeout(ctx, attackTime)
-		defer stop()
-		_, err := d.town.flood.Run(flooding, 0, 0)
-		took = time.Since(began)
-		done <- err
-	}()
-	var floodErr error
-	over := false
-	err = d.run(ctx, attackTime+patience, func() bool {
-		if !over {
-			select {
-			case floodErr = <-done:
-				over = true
-			default:
-			}
-		}
-		return over
-	})
-	if !over {
-		cancel()
-		floodErr = <-done
-	}
-	return began, took, errors.Join(err, floodErr)
-}
-
-// run reads and judges for the given time, or until done.
-func (d *director) run(ctx context.Context, duration time.Duration, done func() bool) error {
-	tick := time.NewTicker(readInterval)
-	defer tick.Stop()
-	for end := time.Now().Add(duration); time.Now().Before(end) && !done(); {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-		turns, err := d.engine.step()
-		if err != nil {
-			return err
-		}
-		if d.story.first.IsZero() {
-			if d.story.first, err = d.town.flood.FirstPacket(); err != nil {
-				return err
-			}
-		}
-		d.story.take(turns)
-		if time.Since(d.lastMeasured) >= measureEveryT {
-			if err := d.measure(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (d *director) measure() error {
-	now := time.Now()
-	span := now.Sub(d.lastMeasured).Seconds()
-	slot, _ := d.engine.plane.locate(d.story.scene.victim)
-	counts := d.engine.meter.Total(slot, traffic.Incoming)
-	change := counts
-	change.Sub(&d.lastCounts)
-	first := d.lastMeasured.IsZero()
-	d.lastCounts, d.lastMeasured = counts, now
-	if first {
-		return nil
-	}
-	leaked, err := d.town.leaked()
-	if err != nil {
-		return err
-	}
-	victim, neighbour := d.town.serverProbe.Stats(), d.town.neighbourProbe.Stats()
-	d.teller.measured(measurement{
-		IncomingPPS: float64(change.Total.Packets) / span, DroppedPPS: float64(change.Dropped.Packets) / span, Leaked: leaked,
-		VictimOK: victim.OK, VictimFailed: victim.Failed, NeighbourOK: neighbour.OK, NeighbourFailed: neighbour.Failed,
-	})
-	return nil
-}
-
 // leaked is how many packets of the flood have reached the victim: nothing else sends datagrams to a port that nobody listens at.
 func (w *town) leaked() (uint64, error) {
 	n, err := w.refusedDatagrams()
 	return n - w.noPorts, err
+}
+
+// refusedDatagrams is the victim's count of datagrams to ports that nobody listens at (Udp NoPorts of RFC 4113, udpNoPorts).
+func (w *town) refusedDatagrams() (count uint64, err error) {
+	err = w.inside.Do(func() (err error) {
+		table, err := os.ReadFile("/proc/thread-self/net/snmp")
+		if err != nil {
+			return err
+		}
+		count, err = snmpValue(table, "Udp:", "NoPorts")
+		return err
+	})
+	return count, err
+}
+
+// snmpValue finds a value in the kernel's table: a line of names and a line of values with the same first word.
+func snmpValue(table []byte, group, name string) (uint64, error) {
+	var names []string
+	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 || fields[0] != group {
+			continue
+		}
+		if names == nil {
+			names = fields
+			continue
+		}
+		for i, field := range fields {
+			if i < len(names) && names[i] == name {
+				return strconv.ParseUint(field, 10, 64)
+			}
+		}
+	}
+	return 0, fmt.Errorf("find %s %s in the kernel's counters: it is not there", group, name)
 }

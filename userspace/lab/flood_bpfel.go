@@ -22,6 +22,8 @@ type floodSettings struct {
 	Checksum     uint32
 	NetworkSum   uint32
 	TransportSum uint32
+	Hops         uint32
+	Macs         [6]uint16
 	Source       struct {
 		_      structs.HostLayout
 		Spread uint32

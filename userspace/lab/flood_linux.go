@@ -74,6 +74,10 @@ func compile(o *FloodOptions, template []byte, at layout) floodSettings {
 	s.SourcePort.Base, s.SourcePort.Mask = swap16(o.Frame.SrcPort), swap16(o.SrcPorts)
 	s.DestinationPort.Base, s.DestinationPort.Mask = swap16(o.Frame.DstPort), swap16(o.DstPorts)
 
+	for i := range s.Macs {
+		s.Macs[i] = binary.LittleEndian.Uint16(template[2*i:])
+	}
+	s.Hops = frameHops
 	still := append([]byte(nil), template...)
 	if at.ports != 0 {
 		clear(still[at.ports : at.ports+4])

@@ -30,6 +30,7 @@ const (
 	etherIPv6         = 0x86dd
 	etherVLAN         = 0x8100
 	protoIPv6Fragment = 44
+	frameHops         = 64 // time to live, hop limit
 )
 
 // Frame describes one Ethernet frame with a UDP, TCP, ICMP or ICMPv6 packet in it.
@@ -140,7 +141,7 @@ func (f *Frame) putIPv4(b []byte) {
 	case traffic.LaterFragment:
 		binary.BigEndian.PutUint16(b[6:], 1480/8)
 	}
-	b[8], b[9] = 64, f.Protocol
+	b[8], b[9] = frameHops, f.Protocol
 	src, dst := f.Src.As4(), f.Dst.As4()
 	copy(b[12:], src[:])
 	copy(b[16:], dst[:])
@@ -151,7 +152,7 @@ func (f *Frame) putIPv4(b []byte) {
 func (f *Frame) putIPv6(b []byte) {
 	b[0] = 0x60
 	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ipv6Bytes))
-	b[6], b[7] = f.Protocol, 64
+	b[6], b[7] = f.Protocol, frameHops
 	src, dst := f.Src.As16(), f.Dst.As16()
 	copy(b[8:], src[:])
 	copy(b[24:], dst[:])
