@@ -18,7 +18,7 @@ func Default() *Config {
 			Notify:  true,
 			BanTime: 30 * time.Minute,
 		}},
-		Detection: Detection{WarmUp: 2 * time.Second, MaxWatched: 65536},
+		Detection: Detection{WarmUp: 2 * time.Second, MaxWatched: 8192},
 		Mitigation: Mitigation{
 			Enabled:      true,
 			MaxActive:    1000,
