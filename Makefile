@@ -25,6 +25,7 @@ demo: build ## a whole attack on this machine, from flood to drop, in network na
 # One package's tests at a time: they measure, and two floods at once would measure each other.
 test: setup lint cross race ## everything: linters, all systems' builds, generated code, tests, other kernels
 	go test -count=1 -p 1 -run '^$$' -bench . -benchtime 1x -timeout 20m ./...
+	go test -count=1 -v -run '^TestProgramSizes$$' ./loader # how much work the programs are for the verifier
 	go test -count=1 -p 1 -timeout 30m ./...
 
 # The race detector needs a C compiler, which nothing else does. What drives floods is left out: it is slow under it, and has little to share.
