@@ -133,8 +133,9 @@ func TestPrefixVerdict(t *testing.T) {
 // The kernel itself ends a verdict: nobody takes it off here.
 func TestVerdictExpires(t *testing.T) {
 	p := load(t)
-	p.ban(t, host4, traffic.Incoming, time.Millisecond)
 	frame := pt.UDP4().Bytes()
+	p.xdp(t, loader.Host, frame) // loads the program, which takes its time
+	p.ban(t, host4, traffic.Incoming, 2*time.Second)
 	if got := p.xdp(t, loader.Host, frame); got != xdpDrop {
 		t.Fatalf("verdict %d at once, want XDP_DROP", got)
 	}
