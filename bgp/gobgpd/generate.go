@@ -1,0 +1,3 @@
+package gobgpd
+
+//go:generate ./generate.sh
