@@ -16,6 +16,7 @@ type Config struct {
 	NeverBan   []netip.Prefix // sorted, without duplicates
 	Detection  Detection
 	Mitigation Mitigation
+	BGP        BGP
 	Notify     Notify
 	Sampling   Sampling
 	Memory     Memory
@@ -78,6 +79,7 @@ type Hostgroup struct {
 	Quiet    time.Duration     // ... for this long
 	Drop     bool              // drop the packets of a host under attack
 	Notify   bool              // run the notify script
+	Actions  []string          // what BGP announces: names of BGP.Actions, in the file's order
 	BanTime  time.Duration     // least duration of a ban
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	compareNet = cmpopts.EquateComparable(netip.Prefix{})
+	compareNet = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}, netip.AddrPort{})
 	noWarnings = cmpopts.IgnoreFields(Config{}, "Warnings")
 )
 
@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		"marker":     "---\n",
 		"byte order": "\ufeff# nothing\n",
 		"null":       "null\n",
-		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
+		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nbgp:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(mustParse(t, text), Default(), noWarnings, compareNet); diff != "" {
@@ -77,6 +77,14 @@ hostgroups:
 never_ban: {prefixes: ["2001:db8::1"], files: [lists/good.txt]}
 detection: {warm_up: 0, max_watched: 1k}
 mitigation: {enabled: false, dry_run: true, kill_switch: true, kill_switch_file: stop, max_active: 1, max_per_minute: 2, expiry: 1h}
+bgp:
+  router_id: 192.0.2.9
+  as: 1.10
+  on_stop: keep
+  max_routes: 7
+  graceful_restart: {enabled: false, time: 1m}
+  aggregate: {over: 5, ipv4: 25, ipv6: 64}
+  exabgp: {pipe: exabgp.in, families: [ipv4-unicast, ipv6-flowspec]}
 notify: {script: {path: /bin/notify, timeout: 100ms, concurrency: 1, queue: 2, details: false}}
 sampling: {rate: off, suspect_rate: 1}
 memory: {cells: 1.5GiB}
@@ -111,8 +119,16 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 			Quiet:   90 * time.Second,
 			BanTime: 36 * time.Hour,
 		}},
-		NeverBan:   prefixes("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32", "2001:db8::1/128"),
-		Detection:  Detection{MaxWatched: 1000},
+		NeverBan:  prefixes("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32", "2001:db8::1/128"),
+		Detection: Detection{MaxWatched: 1000},
+		BGP: BGP{
+			RouterID:        netip.MustParseAddr("192.0.2.9"),
+			AS:              65546,
+			OnStop:          BGPKeep,
+			GracefulRestart: BGPGracefulRestart{Time: time.Minute},
+			Aggregate:       BGPAggregate{Over: 5, IPv4: 25, IPv6: 64},
+			ExaBGP:          BGPExaBGP{Pipe: "exabgp.in", Families: map[BGPFamily]int{BGPUnicast4: 7, BGPFlowSpec6: 7}},
+		},
 		Mitigation: Mitigation{DryRun: true, KillSwitch: true, KillSwitchFile: "stop", MaxActive: 1, MaxPerMinute: 2, Expiry: time.Hour},
 		Notify:     Notify{Script{Path: "/bin/notify", Timeout: 100 * time.Millisecond, Concurrency: 1, Queue: 2}},
 		Sampling:   Sampling{SuspectRate: 1},

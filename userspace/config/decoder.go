@@ -17,6 +17,7 @@ type decoder struct {
 	readFile func(string) ([]byte, error)
 	stat     func(string) (fs.FileInfo, error) // nil: files are not looked at
 	lists    map[string][]placed               // list files read so far, by path
+	actions  []string                          // names of bgp.actions
 
 	errs, warnings Errors
 }
@@ -54,6 +55,8 @@ func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		return "a mapping"
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		return "an empty list"
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
 	case isNull(n):

@@ -25,6 +25,11 @@ func Default() *Config {
 			MaxPerMinute: 100,
 			Expiry:       time.Minute,
 		},
+		BGP: BGP{
+			OnStop:          BGPWithdraw,
+			GracefulRestart: BGPGracefulRestart{Enabled: true, Time: 2 * time.Minute},
+			Aggregate:       BGPAggregate{IPv4: 24, IPv6: 48},
+		},
 		Notify:     Notify{Script: Script{Timeout: 30 * time.Second, Concurrency: 4, Queue: 256, Details: true}},
 		Sampling:   Sampling{Rate: 1000, SuspectRate: 10},
 		Memory:     Memory{Cells: 512e6},

@@ -2,11 +2,13 @@ package config
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -19,6 +21,18 @@ func readExample(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// readWholeExample returns the example with all that is commented out in it: list entries, and the section "bgp", whose lines begin with
+// "#" and no single space behind it.
+func readWholeExample(t *testing.T) []byte {
+	t.Helper()
+	return uncommented(readExample(t))
+}
+
+func uncommented(data []byte) []byte {
+	text := regexp.MustCompile(`(?m)^( +)# (- \{)`).ReplaceAll(data, []byte("$1$2"))
+	return regexp.MustCompile(`(?m)^#(\w+:|  .*)$`).ReplaceAll(text, []byte("$1"))
 }
 
 // TestExample: what new operators start from is valid, without a warning, also where it is loaded from its own folder.
@@ -37,19 +51,68 @@ func TestExample(t *testing.T) {
 
 // TestExampleWithoutComments: the lines that are commented out in the example are right as well.
 func TestExampleWithoutComments(t *testing.T) {
-	text := regexp.MustCompile(`(?m)^( +)# (- \{)`).ReplaceAllString(string(readExample(t)), "$1$2")
-	c, err := Parse("weir.yaml", []byte(text), nil)
+	c, err := Parse("weir.yaml", readWholeExample(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(c.Warnings) > 0 {
+		t.Errorf("got warnings:\n%s", Errors(c.Warnings).Error())
+	}
 	if len(c.Interfaces) != 3 || c.Interfaces[2].Pair != "eth1" {
 		t.Errorf("got interfaces %v, want the commented pair too", c.Interfaces)
+	}
+	kinds := map[BGPKind]bool{}
+	for _, a := range c.BGP.Actions {
+		kinds[a.Kind] = true
+	}
+	if len(kinds) != 3 || !c.BGP.Speaks() {
+		t.Errorf("got BGP %+v, want peers, and actions of all kinds", c.BGP)
+	}
+}
+
+// TestExampleDefaults: where the example says what a key of "bgp" is unless set, it is that.
+func TestExampleDefaults(t *testing.T) {
+	example, err := Parse("weir.yaml", readWholeExample(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := mustParse(t, `
+bgp:
+  as: 64500
+  router_id: 192.0.2.9
+  peers:
+    - {name: border1, address: 192.0.2.254, as: 64500}
+    - {name: upstream1, address: "2001:db8:ffff::1", as: 64496}
+  exabgp:
+  gobgp:
+  actions:
+    rtbh: {kind: blackhole}
+    scrub: {kind: divert, next_hop: {ipv4: 203.0.113.1, ipv6: "2001:db8:f::1"}}
+`).BGP
+	got, want := example.BGP, least
+	for i, p := range got.Peers { // what the example shows and has no default
+		got.Peers[i].LocalAddress, got.Peers[i].Password, got.Peers[i].Multihop, got.Peers[i].Families = netip.Addr{}, "", 0, least.Peers[i].Families
+		if p.Families[BGPUnicast4] == 0 {
+			t.Errorf("peer %s carries %v", p.Name, p.Families)
+		}
+	}
+	got.Actions = got.Actions[:2]
+	for i := range got.Actions {
+		got.Actions[i].Announcements = least.Actions[i].Announcements
+	}
+	if diff := cmp.Diff(got, want, compareBGP...); diff != "" {
+		t.Errorf("(-got +want)\n%s", diff)
+	}
+	rtbh := example.BGP.Actions[0].Announcements[0]
+	rtbh.Peers, rtbh.LocalPref = nil, nil
+	if diff := cmp.Diff(rtbh, least.Actions[0].Announcements[0], compareNet); diff != "" {
+		t.Errorf("announcement of the blackhole (-got +want)\n%s", diff)
 	}
 }
 
 // TestExampleNamesEveryKey puts a key that nobody expects into each mapping of the example: the errors list the expected ones.
 func TestExampleNamesEveryKey(t *testing.T) {
-	data := readExample(t)
+	data := readWholeExample(t)
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		t.Fatal(err)
@@ -72,7 +135,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 			}
 		}
 	}
-	if len(keys) < 60 {
+	if len(keys) < 110 {
 		t.Errorf("got %d keys from the errors, want all of them:\n%v", len(keys), err)
 	}
 	for key := range keys {

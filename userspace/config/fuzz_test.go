@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -23,6 +25,7 @@ func FuzzParse(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(data)
+		f.Add(uncommented(data))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("weir.yaml", data, readTestdata)
@@ -38,6 +41,7 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("got member %v", m)
 				}
 			}
+			checkBGP(t, c)
 			return
 		}
 		var errs Errors
@@ -50,6 +54,55 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkBGP holds the section "bgp" of a valid configuration against what whoever uses it relies on.
+func checkBGP(t *testing.T, c *Config) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, a := range c.BGP.Actions {
+		names[a.Name] = true
+		if len(a.Announcements) == 0 || (a.Kind == BGPFlowSpec) != (len(a.Rules) > 0) || a.OverNeverBan && a.Kind != BGPDivert {
+			t.Errorf("got action %+v", a)
+		}
+		for family, floor := range []int{8, 16} {
+			if a.Widest[family] < floor || a.Length[family] != BGPLengthNetwork && a.Length[family] < a.Widest[family] {
+				t.Errorf("got action %s with lengths %v, at the widest %v", a.Name, a.Length, a.Widest)
+			}
+		}
+		for _, r := range a.Rules {
+			if r.Destination.IsValid() || r.DestinationOffset != 0 || len(r.Payload) > 0 {
+				t.Errorf("got rule %v", r)
+			}
+		}
+		for _, one := range a.Announcements {
+			for _, peer := range one.Peers {
+				if !slices.Contains(c.BGP.Receivers(), peer) {
+					t.Errorf("action %s is for %q, whom nobody knows", a.Name, peer)
+				}
+			}
+			for family, hop := range one.NextHop {
+				if hop.IsValid() && hop.Is4() != (family == 0) {
+					t.Errorf("got next hops %v", one.NextHop)
+				}
+			}
+		}
+	}
+	for _, g := range c.Hostgroups {
+		for _, name := range g.Actions {
+			if !names[name] {
+				t.Errorf("hostgroup %s has action %q, which is none", g.Name, name)
+			}
+		}
+	}
+	if c.BGP.Speaks() && (c.BGP.AS == 0 || !c.BGP.RouterID.Is4()) {
+		t.Errorf("got peers, router ID %s and AS %d", c.BGP.RouterID, c.BGP.AS)
+	}
+	for _, p := range c.BGP.Peers {
+		if p.Name == "" || !p.Address.IsValid() || p.AS == 0 || p.Keepalive < time.Second || p.Keepalive >= p.HoldTime || len(p.Families) == 0 {
+			t.Errorf("got peer %+v", p)
+		}
+	}
 }
 
 // lineBreaks counts what YAML 1.1 takes for the end of a line.

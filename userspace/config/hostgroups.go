@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,12 +36,12 @@ func (g Hostgroup) anyThreshold() bool {
 }
 
 // hostgroups decodes the group default first, wherever it stands, and all others over a copy of it.
-func (d *decoder) hostgroups(c *Config, at string, n *yaml.Node) []*group {
+func (d *decoder) hostgroups(c *Config, s *bgpSection, at string, n *yaml.Node) []*group {
 	entries := d.entries(at, n)
 	var groups []*group
 	for _, e := range entries {
 		if e.key.Value == defaultGroup {
-			groups = append(groups, d.hostgroup(&c.Hostgroups[0], join(at, defaultGroup), e.value))
+			groups = append(groups, d.hostgroup(&c.Hostgroups[0], s, join(at, defaultGroup), e.value))
 		}
 	}
 	for _, e := range entries {
@@ -54,7 +55,7 @@ func (d *decoder) hostgroups(c *Config, at string, n *yaml.Node) []*group {
 		h := c.Hostgroups[0]
 		h.Name, h.Networks = e.key.Value, nil
 		before := len(d.errs)
-		g := d.hostgroup(&h, join(at, h.Name), e.value)
+		g := d.hostgroup(&h, s, join(at, h.Name), e.value)
 		if len(g.networks) == 0 && len(d.errs) == before {
 			d.warnf(d.placeOf(e.key), "hostgroup %q has no networks: no host belongs to it", h.Name)
 		}
@@ -70,7 +71,7 @@ func validGroupName(name string) bool {
 	return name != "" && len(name) <= 64 && strings.Trim(name, letters) == ""
 }
 
-func (d *decoder) hostgroup(h *Hostgroup, at string, n *yaml.Node) *group {
+func (d *decoder) hostgroup(h *Hostgroup, s *bgpSection, at string, n *yaml.Node) *group {
 	g := &group{name: h.Name}
 	var window *yaml.Node
 	d.mapping(at, n,
@@ -87,7 +88,7 @@ func (d *decoder) hostgroup(h *Hostgroup, at string, n *yaml.Node) *group {
 		field{"average", d.average(&h.Average)},
 		field{"clear", d.clear(&h.Clear)},
 		field{"quiet", d.duration(&h.Quiet, 0, 24*time.Hour)},
-		field{"actions", d.actions(h)},
+		field{"actions", d.groupActions(h, s)},
 		field{"ban_time", d.duration(&h.BanTime, 0, 365*24*time.Hour)},
 	)
 	if window != nil && h.Average > 0 {
@@ -201,31 +202,42 @@ func (d *decoder) clear(dst *float64) decodeFunc {
 	}
 }
 
-// actions decodes the list of everything that is done; what it leaves out is not.
-func (d *decoder) actions(h *Hostgroup) decodeFunc {
+// The actions that are no names of the section "bgp.actions".
+const (
+	actionDrop   = "drop"
+	actionNotify = "notify"
+)
+
+// groupActions decodes the list of everything that is done; what it leaves out is not.
+func (d *decoder) groupActions(h *Hostgroup, s *bgpSection) decodeFunc {
+	words := append([]string{actionDrop, actionNotify}, d.actions...)
 	return func(at string, n *yaml.Node) {
-		const what = "a list of drop and notify"
+		what := "a list of " + strings.Replace(alternatives(words), " or ", " and ", 1)
 		if isNull(n) { // unlike other lists: without a value it would be unclear whether nothing or the inherited list is meant
 			d.expected(at, n, what+", or [] for none")
 			return
 		}
 		before := len(d.errs)
-		drop, notify := false, false
+		listed := map[string]bool{}
+		var actions []string
 		for _, item := range d.items(at, n, what) {
-			switch text, ok := d.text(at, item, "drop or notify"); {
+			text, ok := d.text(at, item, alternatives(words))
+			switch {
 			case !ok:
-			case text == "drop" && !drop:
-				drop = true
-			case text == "notify" && !notify:
-				notify = true
-			case text == "drop", text == "notify":
+			case !slices.Contains(words, text):
+				d.expected(at, item, alternatives(words))
+			case listed[text]:
 				d.errorf(item, "%q: %s is listed twice", at, text)
 			default:
-				d.expected(at, item, "drop or notify")
+				listed[text] = true
+				if text != actionDrop && text != actionNotify {
+					actions = append(actions, text)
+					s.namedActions = append(s.namedActions, namedNode{text, at, item})
+				}
 			}
 		}
 		if len(d.errs) == before {
-			h.Drop, h.Notify = drop, notify
+			h.Drop, h.Notify, h.Actions = listed[actionDrop], listed[actionNotify], actions
 		}
 	}
 }

@@ -19,10 +19,12 @@ const maxSocketPath = 103
 func (d *decoder) config(c *Config, root *yaml.Node) {
 	own, never, groups := ownNetworks{Networks: &c.Networks}, []placed(nil), []*group(nil)
 	var interfaces *yaml.Node
+	var bgp bgpSection
+	d.actions = actionNames(root)
 	d.mapping("", root,
 		field{"interfaces", func(at string, n *yaml.Node) { interfaces = n; d.interfaces(c, at, n) }},
 		field{"networks", func(at string, n *yaml.Node) { d.networks(&own, at, n) }},
-		field{"hostgroups", func(at string, n *yaml.Node) { groups = d.hostgroups(c, at, n) }},
+		field{"hostgroups", func(at string, n *yaml.Node) { groups = d.hostgroups(c, &bgp, at, n) }},
 		field{"never_ban", d.section(
 			field{"prefixes", d.prefixes(&never)},
 			field{"files", d.files(&never)},
@@ -40,6 +42,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			field{"max_per_minute", d.count(&c.Mitigation.MaxPerMinute, 1, 1e6)},
 			field{"expiry", d.duration(&c.Mitigation.Expiry, 5*time.Second, time.Hour)},
 		)},
+		field{"bgp", func(at string, n *yaml.Node) { d.bgp(c, &bgp, at, n) }},
 		field{"notify", d.section(field{"script", d.script(&c.Notify.Script)})},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
@@ -70,6 +73,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	c.ListFiles = slices.Sorted(maps.Keys(d.lists))
 	d.checkGroups(c, &own, groups)
 	d.checkNeverBan(&own, never)
+	d.checkBGPUse(&c.BGP, &bgp)
 	d.checkComplete(c, root, interfaces, &own)
 }
 

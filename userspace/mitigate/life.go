@@ -132,9 +132,9 @@ func (m *Manager) refusal(a *attack) Refusal {
 		return RefusalNotOurs
 	case m.policy.KillSwitch:
 		return RefusalKillSwitch
-	case !g.Drop && !g.Notify:
+	case !g.Drop && !g.Notify && !g.Announce:
 		return RefusalNoAction
-	case !host && !g.Notify:
+	case !host && !g.Notify && !g.Announce:
 		return RefusalGroup
 	case m.now.Before(m.holdOff[a.key]):
 		return RefusalHoldOff

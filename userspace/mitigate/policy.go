@@ -26,8 +26,9 @@ const fallbackGroup = "default"
 
 // GroupPolicy is what is done about the attacks of one hostgroup.
 type GroupPolicy struct {
-	Drop   bool // drop the target's packets in the kernel; a hostgroup as a whole is never dropped
-	Notify bool // call the script
+	Drop     bool // drop the target's packets in the kernel; a hostgroup as a whole is never dropped
+	Announce bool // somebody else acts on the ban: routers, by BGP
+	Notify   bool // call the script
 
 	// BanTime is how long a ban holds at least; it ends when that time is over and the attack has ended.
 	// 0: it ends with the attack. Forever: it ends by hand only.
