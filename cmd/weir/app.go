@@ -18,6 +18,7 @@ type commands struct {
 	Replay      func(context.Context, replayOptions, io.Writer) error
 	BenchXDP    func(context.Context, benchXDPOptions, io.Writer) error
 	BenchDetect func(context.Context, benchDetectOptions, io.Writer) error
+	BenchBGP    func(context.Context, benchBGPOptions, io.Writer) error
 	Doctor      func(context.Context, doctorOptions, io.Writer) error
 }
 
@@ -49,6 +50,11 @@ type benchXDPOptions struct {
 }
 
 type benchDetectOptions struct {
+	Runs int
+	JSON bool
+}
+
+type benchBGPOptions struct {
 	Runs int
 	JSON bool
 }
@@ -94,10 +100,12 @@ func newApp(c commands, term terminal) *cli.App {
 		bansCommand(term),
 		banCommand(term),
 		unbanCommand(term),
+		bgpCommand(term),
 		benchCommand(c, term),
 		doctorCommand(c.Doctor, term),
 		versionCommand(term),
 		completionCommand(term),
+		speakerCommand(),
 	}
 	app.OnUsageError = usageOf("")
 	finish(app.Commands, "")

@@ -36,11 +36,12 @@ func TestUsageErrors(t *testing.T) {
 		{"--bogus", "unknown flag --bogus"},
 		{"status --bogus", "unknown flag --bogus"},
 		{"status extra", `unexpected argument "extra"`},
-		{"bench", "expected one of xdp, detect"},
+		{"bench", "expected one of xdp, detect, bgp"},
 		{"bench nonsense", `unknown command "nonsense"`},
 		{"bench xdp --hosts 0", "--hosts 0"},
 		{"bench xdp --rules -1", "--rules -1"},
 		{"bench detect --runs x", "--runs"},
+		{"bench bgp --runs 0", "--runs"},
 		{"ban", "missing argument IP"},
 		{"ban 192.0.2.1 192.0.2.2", `unexpected argument "192.0.2.2"`},
 		{"ban 192.0.2.1 --for soon", "--for"},
@@ -102,6 +103,7 @@ func TestPartsGetTheirOptions(t *testing.T) {
 		Demo:        func(_ context.Context, o demoOptions, _ io.Writer) error { got = o; return nil },
 		BenchXDP:    func(_ context.Context, o benchXDPOptions, _ io.Writer) error { got = o; return nil },
 		BenchDetect: func(_ context.Context, o benchDetectOptions, _ io.Writer) error { got = o; return nil },
+		BenchBGP:    func(_ context.Context, o benchBGPOptions, _ io.Writer) error { got = o; return nil },
 		Doctor:      func(_ context.Context, o doctorOptions, _ io.Writer) error { got = o; return nil },
 	}
 	for _, test := range []struct {
@@ -114,6 +116,8 @@ func TestPartsGetTheirOptions(t *testing.T) {
 		{"bench xdp", benchXDPOptions{}},
 		{"bench xdp --hosts 65536 --rules 5 --json", benchXDPOptions{65536, 5, true}},
 		{"bench detect --json --runs 3", benchDetectOptions{3, true}},
+		{"bench bgp --json --runs 3", benchBGPOptions{3, true}},
+		{"bench bgp", benchBGPOptions{Runs: 50}},
 		{"doctor --config C", doctorOptions{ConfigPath: "C"}},
 	} {
 		got = nil

@@ -35,7 +35,10 @@ func flood() traffic.Record {
 }
 
 // fake is a daemon that answers as told and remembers what it was asked.
-type fake struct{ asked any }
+type fake struct {
+	asked any
+	bgp   api.BGPStatus
+}
 
 func (f *fake) backend() api.Backend {
 	counts := traffic.Counts{Total: traffic.Count{Packets: 1234567, Bytes: 1 << 30}, Flows: 42}
@@ -72,7 +75,10 @@ func (f *fake) backend() api.Backend {
 			f.asked = o
 			return []traffic.Record{flood()}, nil
 		},
-		Reload: func(context.Context) (time.Time, error) { return dawn(), nil },
+		Reload:   func(context.Context) (time.Time, error) { return dawn(), nil },
+		BGP:      func(context.Context) (api.BGPStatus, error) { return f.bgp, nil },
+		Announce: f.announce,
+		Withdraw: f.withdraw,
 	}
 }
 

@@ -138,6 +138,23 @@ func benchCommand(c commands, term terminal) *cli.Command {
 					return c.BenchDetect(cc.Context, o, term.out)
 				},
 			},
+			{
+				Name: "bgp", Usage: "time from the detection of an attack to its blackhole in the tables of a router, which is BIRD",
+				Flags: []cli.Flag{&cli.IntFlag{Name: "runs", Usage: "floods, `N`", Value: 50}, jsonFlag()},
+				Action: func(cc *cli.Context) error {
+					if _, err := arguments(cc); err != nil {
+						return err
+					}
+					o := benchBGPOptions{Runs: cc.Int("runs"), JSON: cc.Bool("json")}
+					if o.Runs < 1 {
+						return wrong(cc, "--runs %d: expected at least 1", o.Runs)
+					}
+					if c.BenchBGP == nil {
+						return notHere(cc)
+					}
+					return c.BenchBGP(cc.Context, o, term.out)
+				},
+			},
 		},
 	}
 }

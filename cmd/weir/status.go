@@ -14,7 +14,7 @@ import (
 
 func statusCommand(term terminal) *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "interfaces, traffic, attacks, bans and losses of the daemon",
+		Name: "status", Usage: "interfaces, traffic, attacks, bans, losses and BGP sessions of the daemon",
 		Flags: controlFlags(),
 		Action: func(cc *cli.Context) error {
 			if _, err := arguments(cc); err != nil {
@@ -64,9 +64,13 @@ func printStatus(term terminal, s *weirpb.StatusResponse) error {
 	if s.GetAttacksActive() > 0 {
 		attacks.style = bad
 	}
-	return term.print("attacks  %s, %d since the start\nbans     %d active, %d since the start\nhosts    %s of %s cells in use, %d networks\nlosses   %s\n",
+	err = term.print("attacks  %s, %d since the start\nbans     %d active, %d since the start\nhosts    %s of %s cells in use, %d networks\nlosses   %s\n",
 		term.paint(attacks), s.GetAttacksTotal(), s.GetBansActive(), s.GetBansTotal(),
 		si(float64(s.GetHosts())), si(float64(s.GetHostCapacity())), s.GetNetworks(), losses(term, s.GetLosses()))
+	if err != nil {
+		return err
+	}
+	return printSessions(term, s.GetBgp())
 }
 
 func printInterfaces(term terminal, list []*weirpb.Interface) error {

@@ -47,6 +47,13 @@ func wired() commands {
 			}
 			return bench.Detect(ctx, d, out)
 		},
+		BenchBGP: func(ctx context.Context, o benchBGPOptions, out io.Writer) error {
+			b := bench.BGPOptions{Runs: o.Runs, JSON: o.JSON}
+			if o.JSON {
+				b.Progress = progress()
+			}
+			return bench.BGP(ctx, b, out)
+		},
 		Doctor: func(ctx context.Context, o doctorOptions, out io.Writer) error {
 			return doctor.Run(ctx, doctor.Options{ConfigPath: o.ConfigPath, JSON: o.JSON}, out)
 		},

@@ -21,6 +21,10 @@ type Backend struct {
 	Ban     func(context.Context, BanOrder) ([]traffic.Record, error)    // the bans now in force for the order
 	Unban   func(context.Context, UnbanOrder) ([]traffic.Record, error)  // the bans that were lifted
 	Reload  func(context.Context) (loaded time.Time, err error)
+
+	BGP      func(context.Context) (BGPStatus, error)
+	Announce func(context.Context, AnnounceOrder) (routes []string, err error) // the prefixes or rules now announced for the order
+	Withdraw func(context.Context, WithdrawOrder) (routes []string, err error) // those that were withdrawn
 }
 
 // complete names the first function that is missing.
@@ -31,6 +35,7 @@ func (b *Backend) complete() error {
 	}{
 		{"Status", b.Status != nil}, {"Hosts", b.Hosts != nil}, {"Attacks", b.Attacks != nil}, {"Bans", b.Bans != nil},
 		{"Ban", b.Ban != nil}, {"Unban", b.Unban != nil}, {"Reload", b.Reload != nil},
+		{"BGP", b.BGP != nil}, {"Announce", b.Announce != nil}, {"Withdraw", b.Withdraw != nil},
 	} {
 		if !f.set {
 			return fmt.Errorf("serve API: backend has no %s", f.name)

@@ -56,7 +56,15 @@ func (h *handlers) Status(ctx context.Context, _ *connect.Request[weirpb.StatusR
 	if err != nil {
 		return nil, answer(err)
 	}
-	return connect.NewResponse(statusOut(&status)), nil
+	routers, err := h.backend.BGP(ctx)
+	if err != nil {
+		return nil, answer(err)
+	}
+	out := statusOut(&status)
+	if routers.Configured {
+		out.Bgp = bgpPeersOut(&routers)
+	}
+	return connect.NewResponse(out), nil
 }
 
 func (h *handlers) Hosts(ctx context.Context, req *connect.Request[weirpb.HostsRequest]) (*connect.Response[weirpb.HostsResponse], error) {

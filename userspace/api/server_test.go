@@ -86,6 +86,21 @@ func sampleBackend(asked *any) Backend {
 		Reload: func(context.Context) (time.Time, error) {
 			return time.Time{}, Unavailable(errors.New("not started yet"))
 		},
+		BGP: func(context.Context) (BGPStatus, error) { return sampleBGP(), nil },
+		Announce: func(_ context.Context, o AnnounceOrder) ([]string, error) {
+			*asked = o
+			if o.Prefix == netip.MustParsePrefix("198.51.100.0/24") {
+				return nil, Refused(errors.New("announce 198.51.100.0/24: not wholly inside our networks"))
+			}
+			return []string{"192.0.2.1/32"}, nil
+		},
+		Withdraw: func(_ context.Context, o WithdrawOrder) ([]string, error) {
+			*asked = o
+			if o.Text == "192.0.2.9/32" {
+				return nil, NotFound(errors.New("withdraw 192.0.2.9/32: not announced by hand"))
+			}
+			return []string{o.Text}, nil
+		},
 	}
 }
 

@@ -17,3 +17,8 @@ func XDP(context.Context, XDPOptions, io.Writer) error {
 func Detect(context.Context, DetectOptions, io.Writer) error {
 	return errors.New("bench detect: XDP and network namespaces need Linux")
 }
+
+// BGP refuses: what it measures begins in the Linux kernel.
+func BGP(context.Context, BGPOptions, io.Writer) error {
+	return errors.New("bench bgp: XDP and network namespaces need Linux")
+}

@@ -91,7 +91,17 @@ type proving struct {
 	guard            *guard
 }
 
-func newProving(ctx context.Context, l *lab.Lab, count int) (_ *proving, err error) {
+func newProving(ctx context.Context, l *lab.Lab, count int) (*proving, error) {
+	r, err := newGround(l)
+	if err != nil {
+		return nil, err
+	}
+	r.guard, err = startGuard(ctx, r.target, "eth0", count, "")
+	return r, err
+}
+
+// newGround makes the hosts and the link, without a guard.
+func newGround(l *lab.Lab) (_ *proving, err error) {
 	r := &proving{}
 	if r.attacker, err = l.Host("attacker"); err != nil {
 		return nil, err
@@ -99,11 +109,7 @@ func newProving(ctx context.Context, l *lab.Lab, count int) (_ *proving, err err
 	if r.target, err = l.Host("target"); err != nil {
 		return nil, err
 	}
-	if err := l.Link(r.attacker, "eth0", r.target, "eth0", lab.LinkOptions{}); err != nil {
-		return nil, err
-	}
-	r.guard, err = startGuard(ctx, r.target, "eth0", count)
-	return r, err
+	return r, l.Link(r.attacker, "eth0", r.target, "eth0", lab.LinkOptions{})
 }
 
 func (r *proving) close() error { return r.guard.close() }

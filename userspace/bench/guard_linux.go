@@ -31,8 +31,9 @@ type drop struct {
 	at     time.Time
 }
 
-// startGuard returns once the daemon has attached and would see an attack.
-func startGuard(ctx context.Context, target *lab.Host, ifname string, bans int) (_ *guard, err error) {
+// startGuard returns once the daemon has attached and would see an attack. With a configuration of BGP, attacks are blackholed by
+// its action "rtbh", too.
+func startGuard(ctx context.Context, target *lab.Host, ifname string, bans int, bgp string) (_ *guard, err error) {
 	g := &guard{pins: fmt.Sprintf("/sys/fs/bpf/weir-bench-%d", os.Getpid()), drops: make(chan drop, 2*bans), ended: make(chan error, 1)}
 	close(g.ended)
 	ctx, g.cancel = context.WithCancel(ctx)
@@ -45,7 +46,7 @@ func startGuard(ctx context.Context, target *lab.Host, ifname string, bans int) 
 		return nil, fmt.Errorf("make folder for the daemon: %w", err)
 	}
 	path := filepath.Join(g.folder, "weir.yaml")
-	if err := os.WriteFile(path, []byte(g.configuration(ifname, bans)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(g.configuration(ifname, bans, bgp)), 0o600); err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
 	if g.namespace, err = target.Open(); err != nil {
@@ -78,16 +79,21 @@ const (
 )
 
 // configuration is that of a daemon that nobody else meets, with the threshold that is measured and otherwise the defaults.
-func (g *guard) configuration(ifname string, bans int) string {
+func (g *guard) configuration(ifname string, bans int, bgp string) string {
+	actions := "drop"
+	if bgp != "" {
+		actions = "drop, rtbh"
+	}
 	return strings.NewReplacer(
 		"IFNAME", ifname, "NETWORK", victims().String(), "PPS", fmt.Sprint(thresholdPPS), "FOLDER", g.folder,
-		"PINS", g.pins, "WARMUP", warmUp.String(), "BANS", fmt.Sprint(bans+1),
+		"PINS", g.pins, "WARMUP", warmUp.String(), "BANS", fmt.Sprint(bans+1), "ACTIONS", actions,
 	).Replace(`interfaces:
   - {name: IFNAME, mode: native, role: host}
 networks:
   prefixes: [NETWORK]
 hostgroups:
   default:
+    actions: [ACTIONS]
     window: 1s
     thresholds:
       incoming: {pps: PPS}
@@ -97,7 +103,7 @@ api: {socket: FOLDER/weir.sock, group: ""}
 prometheus: {listen: off}
 store: {path: FOLDER/weir.db}
 pin: {path: PINS, on_stop: detach}
-`)
+`) + bgp
 }
 
 // inForce is called by the daemon's main loop, so it must not wait. Each victim is reported once or, when its verdict is

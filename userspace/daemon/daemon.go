@@ -21,6 +21,8 @@ type Options struct {
 	// InForce is called when the kernel has begun to drop the packets of a target, or has ceased to (until is zero); the
 	// time is taken when it was done. It must be quick. For measuring.
 	InForce func(target traffic.Target, at, until time.Time)
+
+	Speaker []string // the program and arguments that the BGP speaker runs by; nil: this program itself
 }
 
 const (

@@ -31,6 +31,7 @@ type engine struct {
 	manager  *mitigate.Manager
 	attacher *loader.Attacher
 	notifier *notify.Notifier // nil: no script
+	routers  *announcer
 	store    *store.Store
 	server   *api.Server
 	metrics  *metrics.Server // nil: not served
@@ -44,11 +45,12 @@ type engine struct {
 	killFile    bool
 	unjudged    traffic.Target // the target that the kernel last refused a verdict on, to log it once
 
-	totals     totals
-	base       carried // counts of data planes that reloads have replaced
-	packets    evidence
-	complained time.Time // when it was last logged that samples cannot be read
-	publish    atomic.Pointer[metrics.Snapshot]
+	totals      totals
+	base        carried // counts of data planes that reloads have replaced
+	packets     evidence
+	unannounced bool      // bans have changed since routers were told
+	complained  time.Time // when it was last logged that samples cannot be read
+	publish     atomic.Pointer[metrics.Snapshot]
 }
 
 func (e *engine) run(ctx context.Context) error {
@@ -98,6 +100,10 @@ func (e *engine) tick(now time.Time) {
 		e.complained = now
 		e.log.Error("samples cannot be read", "error", err)
 	}
+	if e.unannounced {
+		e.unannounced = false
+		e.routers.update(e.manager.Bans())
+	}
 	if now.Sub(e.second) >= secondEvery {
 		e.everySecond(now)
 	}
@@ -130,6 +136,8 @@ func (e *engine) everySecond(now time.Time) {
 	if on := exists(e.world.cfg.Mitigation.KillSwitchFile); on != e.killFile {
 		e.killFile = on
 		e.log.Warn("kill switch file has changed", "on", on)
+		e.routers.enforce(e.world.cfg, e.world.table, on)
+		e.unannounced = true
 		e.perform(e.manager.SetPolicy(now, mitigatePolicy(e.world.cfg, e.world.table)))
 	}
 	e.publish.Store(e.snapshot())
@@ -191,6 +199,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		} else {
 			e.packets.follow(s.Target)
 		}
+		e.unannounced = true
 		e.store.Put(s.Record)
 		e.server.Publish(s.Record)
 	case mitigate.StepBlock:

@@ -94,9 +94,10 @@ func mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
 	}
 	for _, g := range cfg.Hostgroups {
 		p.Groups[g.Name] = mitigate.GroupPolicy{
-			Drop:    g.Drop && m.Enabled,
-			Notify:  g.Notify,
-			BanTime: g.BanTime,
+			Drop:     g.Drop && m.Enabled,
+			Notify:   g.Notify,
+			Announce: len(g.Actions) > 0 && m.Enabled,
+			BanTime:  g.BanTime,
 		}
 	}
 	return p

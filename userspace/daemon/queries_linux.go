@@ -37,9 +37,12 @@ func (e *engine) backend(reload func(context.Context) (time.Time, error)) api.Ba
 			err = e.ask(ctx, func(time.Time) { records = e.manager.Bans() })
 			return records, err
 		},
-		Ban:    e.ban,
-		Unban:  e.unban,
-		Reload: reload,
+		Ban:      e.ban,
+		Unban:    e.unban,
+		Reload:   reload,
+		BGP:      e.bgpStatus,
+		Announce: e.announce,
+		Withdraw: e.withdraw,
 	}
 }
 

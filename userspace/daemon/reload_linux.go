@@ -69,6 +69,7 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 		"store":                    old.Store == cfg.Store,
 		"pin":                      old.Pin == cfg.Pin,
 		"log":                      old.Log == cfg.Log,
+		"bgp":                      sameSpeakers(&old.BGP, &cfg.BGP),
 		"networks.local_addresses": old.Networks.LocalAddresses == cfg.Networks.LocalAddresses,
 		"networks.openvz":          old.Networks.OpenVZ == cfg.Networks.OpenVZ,
 	} {
@@ -78,7 +79,18 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 	}
 	// What was opened by the old values goes on by them.
 	cfg.API, cfg.Store, cfg.Pin, cfg.Prometheus.Listen = old.API, old.Store, old.Pin, old.Prometheus.Listen
+	actions, aggregate := cfg.BGP.Actions, cfg.BGP.Aggregate
+	cfg.BGP = old.BGP
+	cfg.BGP.Actions, cfg.BGP.Aggregate = actions, aggregate
 	cfg.Networks.LocalAddresses, cfg.Networks.OpenVZ = old.Networks.LocalAddresses, old.Networks.OpenVZ
+}
+
+// sameSpeakers reports whether two configurations have the same sessions; what is announced by them may differ.
+func sameSpeakers(a, b *config.BGP) bool {
+	x, y := *a, *b
+	x.Actions, y.Actions = nil, nil
+	x.Aggregate, y.Aggregate = config.BGPAggregate{}, config.BGPAggregate{}
+	return x.Equal(y)
 }
 
 // liveChanged puts other addresses found at run time in force.
@@ -117,6 +129,8 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 		d.detector.SetPolicy(detectPolicy(cfg, next.table))
 		d.totals.forget()
 		d.killFile = exists(cfg.Mitigation.KillSwitchFile)
+		d.routers.enforce(cfg, next.table, d.killFile)
+		d.unannounced = true
 		d.perform(d.manager.SetPolicy(now, mitigatePolicy(cfg, next.table)))
 		next.plane.SetSampling(uint32(cfg.Sampling.Rate), uint32(cfg.Sampling.SuspectRate))
 		if old.cfg.Notify != cfg.Notify {

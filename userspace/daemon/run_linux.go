@@ -119,8 +119,13 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if d.world.plane.Adopted() {
 		d.base.takeOff(d.world.plane.Counters())
 	}
+	if d.routers, err = newAnnouncer(cfg, d.world.table, d.opts); err != nil {
+		return err
+	}
+	d.routers.enforce(cfg, d.world.table, d.killFile)
 	// What was banned before is banned again before the first packet is seen.
 	d.perform(d.manager.Restore(now, records))
+	d.routers.update(d.manager.Bans())
 	d.publish.Store(d.snapshot())
 	return nil
 }
@@ -164,6 +169,7 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 		d.group.Go(func() error { return err }) // which ends the others
 		return d.group.Wait()
 	}
+	d.routers.run(d.ctx, d.group)
 	d.group.Go(func() error { return d.attacher.Run(d.ctx) })
 	d.group.Go(func() error {
 		select {

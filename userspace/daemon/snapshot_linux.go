@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"weir/bgp"
 	"weir/loader"
 	"weir/userspace/api"
 	"weir/userspace/metrics"
@@ -63,6 +64,14 @@ func (e *engine) scrape() metrics.Snapshot {
 	s := *e.publish.Load()
 	for _, i := range e.attacher.Status() {
 		s.Interfaces = append(s.Interfaces, metrics.Interface{Name: i.Name, Role: i.Role.String(), Mode: modeOf(i), Attached: i.Attached})
+	}
+	routers := e.routers.status()
+	s.BGPSpeakerUp, s.BGPSpeakerRestarts = routers.Speaker.Up, uint64(routers.Speaker.Restarts)
+	for _, p := range routers.Peers {
+		s.BGP = append(s.BGP, metrics.BGPPeer{
+			Name: p.Name, Kind: p.Kind, Established: p.Session == string(bgp.Established) || p.Session == "connected",
+			Ups: p.Ups, Routes: p.Routes, Refused: p.RefusedRoutes, Sent: p.Sent, Received: p.Received,
+		})
 	}
 	return s
 }

@@ -29,6 +29,9 @@ type Summary struct {
 	LeakedPackets uint64  `json:"leaked_packets"`
 	AttackPPS     float64 `json:"attack_pps"`
 	VictimOK      bool    `json:"victim_ok"`
+
+	// From the detection until the blackhole was in the router's table; -1: never. nil: there is no router in the story.
+	BGPMS *float64 `json:"bgp_ms,omitempty"`
 }
 
 // What both stories have in common: documentation addresses (RFC 5737, RFC 2544), thresholds and times.

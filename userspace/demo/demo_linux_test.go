@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 
 	"weir/userspace/api/weirpb"
 	"weir/userspace/config"
+	"weir/userspace/lab"
 	"weir/userspace/traffic"
 )
 
@@ -67,7 +69,17 @@ func TestNamespaceStory(t *testing.T) {
 	if events[0].Event != "setup" {
 		t.Fatalf("the kernel's story was not told: %+v", events[0])
 	}
-	if diff := cmp.Diff(turningPoints(events), wholeStory); diff != "" {
+	// With BIRD installed the router is part of the story, and without it the story says so.
+	want := wholeStory
+	if _, err := exec.LookPath("bird"); err == nil {
+		want = []string{"attack", "detected", "dropped", "announced", "attack_stopped", "ended", "released", "withdrawn", "summary"}
+		if got.BGPMS == nil || *got.BGPMS <= 0 {
+			t.Errorf("got %+v, want how long the router took", got)
+		}
+	} else if got.BGPMS != nil || !strings.Contains(out.String(), "without a router") {
+		t.Errorf("got %+v and %s; want no router, and why", got, out.String())
+	}
+	if diff := cmp.Diff(turningPoints(events), want); diff != "" {
 		t.Errorf("turning points (-got +want):\n%s\n%s", diff, out.String())
 	}
 	if !got.Passed || got.DetectedMS <= 0 || got.DroppedMS < got.DetectedMS || got.LeakedPackets == 0 || got.AttackPPS <= thresholdPPS {
@@ -140,14 +152,18 @@ func TestWhyNoFlood(t *testing.T) {
 
 func TestConfiguration(t *testing.T) {
 	s, folder := newScene(), filepath.Join(t.TempDir(), `a "b"`)
-	file := filepath.Join(t.TempDir(), "weir.yaml")
-	if err := os.WriteFile(file, []byte(configuration(s, folder)), 0o600); err != nil {
-		t.Fatal(err)
+	load := func(router bool) *config.Config {
+		file := filepath.Join(t.TempDir(), "weir.yaml")
+		if err := os.WriteFile(file, []byte(configuration(s, folder, router)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
 	}
-	cfg, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := load(false)
 	type values struct {
 		Socket, Store, Pins, Metrics string
 		PPS                          float64
@@ -162,6 +178,34 @@ func TestConfiguration(t *testing.T) {
 	want := values{folder + "/weir.sock", folder + "/weir.db", pins, "", thresholdPPS, window, quiet, banTime, true, false}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("configuration (-got +want):\n%s", diff)
+	}
+	if cfg.BGP.Speaks() {
+		t.Error("without a router, the daemon speaks BGP")
+	}
+	cfg = load(true)
+	if g := cfg.Hostgroups[0]; !cfg.BGP.Speaks() || !g.Drop || g.Notify || cmp.Diff(g.Actions, []string{"rtbh"}) != "" {
+		t.Errorf("with a router: BGP %+v, hostgroup %+v", cfg.BGP, g)
+	}
+}
+
+func TestTurnOf(t *testing.T) {
+	victim := newScene().victim
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		prefix  string
+		removed bool
+		want    turning
+		ok      bool
+	}{
+		{"203.0.113.10/32", false, turning{turn: turnAnnounced, at: at}, true},
+		{"203.0.113.10/32", true, turning{turn: turnWithdrawn, at: at}, true},
+		{"203.0.113.20/32", false, turning{}, false},
+		{"203.0.113.0/24", false, turning{}, false},
+	} {
+		got, ok := turnOf(lab.RouteChange{Prefix: netip.MustParsePrefix(tt.prefix), Removed: tt.removed, At: at}, victim)
+		if ok != tt.ok || got != tt.want {
+			t.Errorf("%s, removed %t: got %+v, %t; want %+v, %t", tt.prefix, tt.removed, got, ok, tt.want, tt.ok)
+		}
 	}
 }
 

@@ -123,6 +123,31 @@ func TestStoryKeepsItsOrder(t *testing.T) {
 	}
 }
 
+// TestStoryWithRouter is over when the router has been told of the end, too.
+func TestStoryWithRouter(t *testing.T) {
+	var out bytes.Buffer
+	s := story{teller: newTeller(Options{Out: &out, JSON: true}), scene: newScene(), router: true}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s.first = at
+	for i, turn := range []turn{turnAnnounced, turnDetected, turnDropped, turnWithdrawn, turnEnded, turnReleased} {
+		if s.over() {
+			t.Errorf("over before turning point %d", i)
+		}
+		s.take(turning{turn: turn, at: at.Add(time.Duration(i) * time.Millisecond)})
+	}
+	if !s.over() {
+		t.Error("not over in the end")
+	}
+	events := parseLines(t, out.String())
+	if diff := cmp.Diff(turningPoints(events), []string{"detected", "dropped", "announced", "ended", "released", "withdrawn"}); diff != "" {
+		t.Errorf("turning points (-got +want):\n%s", diff)
+	}
+	const want = "the blackhole 203.0.113.10/32 with community 65535:666 is in the router's table, -1.0 ms after detection"
+	if events[2].Text != want {
+		t.Errorf("got %q, want %q", events[2].Text, want)
+	}
+}
+
 // TestSummaryJudges takes one thing at a time away from a story that passes.
 func TestSummaryJudges(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -131,6 +156,18 @@ func TestSummaryJudges(t *testing.T) {
 			turnDetected: began.Add(10 * time.Millisecond), turnDropped: began.Add(11 * time.Millisecond),
 			turnEnded: began.Add(time.Second), turnReleased: began.Add(2 * time.Second),
 		}}
+	}
+	milli := func(ms float64) *float64 { return &ms }
+	withRouter := func(announced, withdrawn time.Duration) func(*story) {
+		return func(s *story) {
+			s.router = true
+			if announced > 0 {
+				s.at[turnAnnounced] = began.Add(announced)
+			}
+			if withdrawn > 0 {
+				s.at[turnWithdrawn] = began.Add(withdrawn)
+			}
+		}
 	}
 	tests := []struct {
 		name         string
@@ -142,6 +179,12 @@ func TestSummaryJudges(t *testing.T) {
 		{"good", func(*story) {}, 1000, 10, true, Summary{Passed: true, DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
 		{"never detected", func(s *story) { s.at[turnDetected], s.at[turnDropped] = time.Time{}, time.Time{} }, 1000, 10, true,
 			Summary{DetectedMS: -1, DroppedMS: -1, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
+		{"announced and withdrawn", withRouter(15*time.Millisecond, time.Minute), 1000, 10, true,
+			Summary{Passed: true, DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true, BGPMS: milli(5)}},
+		{"never announced", withRouter(0, 0), 1000, 10, true,
+			Summary{DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true, BGPMS: milli(-1)}},
+		{"never withdrawn", withRouter(15*time.Millisecond, 0), 1000, 10, true,
+			Summary{DetectedMS: 10, DroppedMS: 11, LeakedPackets: 10, AttackPPS: 5, VictimOK: true, BGPMS: milli(5)}},
 		{"never dropped", func(s *story) { s.at[turnDropped] = time.Time{} }, 1000, 10, true,
 			Summary{DetectedMS: 10, DroppedMS: -1, LeakedPackets: 10, AttackPPS: 5, VictimOK: true}},
 		{"never released", func(s *story) { s.at[turnReleased] = time.Time{} }, 1000, 10, true,

@@ -15,14 +15,14 @@ type director struct {
 	scrubber *scrubber
 	teller   *teller
 	story    story
-	released chan struct{} // closed when the release has been told
+	over     chan struct{} // closed when all has been told that follows the attack's end
 
 	received, dropped uint64 // as last measured
 	measured          time.Time
 }
 
 func newDirector(w *town, b *scrubber, t *teller) *director {
-	return &director{town: w, scrubber: b, teller: t, story: story{teller: t, scene: w.scene}, released: make(chan struct{})}
+	return &director{town: w, scrubber: b, teller: t, story: story{teller: t, scene: w.scene, router: w.router != nil}, over: make(chan struct{})}
 }
 
 func (d *director) play(ctx context.Context) (Summary, error) {
@@ -45,7 +45,7 @@ func (d *director) play(ctx context.Context) (Summary, error) {
 	}
 	during := w.neighbourProbe.Stats()
 	d.teller.say("attack_stopped", "the flood of %d packets stops after %.1f s", sent, took.Seconds())
-	if err := d.run(ctx, patience, d.released); err != nil {
+	if err := d.run(ctx, patience, d.over); err != nil {
 		return Summary{}, err
 	}
 	released := w.serverProbe.Stats()
@@ -112,10 +112,10 @@ func (d *director) take(t turning) (err error) {
 			return err
 		}
 	}
-	before := d.story.told[turnReleased]
+	before := d.story.over()
 	d.story.take(t)
-	if d.story.told[turnReleased] && !before {
-		close(d.released)
+	if d.story.over() && !before {
+		close(d.over)
 	}
 	return nil
 }

@@ -82,7 +82,8 @@ type town struct {
 	server, neighbour           *lab.Server
 	serverProbe, neighbourProbe *lab.Prober
 	flood                       *lab.Flood
-	noPorts                     uint64 // the victim's counter before the attack
+	router                      *router // nil: none
+	noPorts                     uint64  // the victim's counter before the attack
 }
 
 // playNamespaces tells the story with real packets. Nothing of it is left when it returns.
@@ -98,8 +99,12 @@ func playNamespaces(ctx context.Context, t *teller, log *slog.Logger) (summary S
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 
+	if w.router, err = openRouter(w); err != nil {
+		t.say("setup", "without a router that is told of the attack: %v", err)
+	}
+
 	// The daemon ends before the namespaces do.
-	b, running, err := startScrubber(ctx, s, w.scrubber, log)
+	b, running, err := startScrubber(ctx, s, w.scrubber, w.router != nil, log)
 	if err != nil {
 		return Summary{}, fmt.Errorf("%w: %w", errNoNamespaces, err)
 	}
@@ -109,6 +114,12 @@ func playNamespaces(ctx context.Context, t *teller, log *slog.Logger) (summary S
 		return Summary{}, err
 	}
 	t.say("setup", "the scrubber is a bump in the wire: %s", wire)
+	if w.router != nil {
+		if err := w.router.meet(running, b); err != nil {
+			return Summary{}, err
+		}
+		t.say("setup", "a BIRD router in namespace %s-router, AS %d, has a BGP session with the daemon", labPrefix, routerAS)
+	}
 	if err := w.startTraffic(); err != nil {
 		return Summary{}, fmt.Errorf("start traffic: %w", err)
 	}

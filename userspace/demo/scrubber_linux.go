@@ -40,7 +40,7 @@ type scrubber struct {
 }
 
 // startScrubber returns once the daemon has attached and its attacks are watched. The context that it returns ends with the daemon.
-func startScrubber(ctx context.Context, s scene, host *lab.Host, log *slog.Logger) (_ *scrubber, _ context.Context, err error) {
+func startScrubber(ctx context.Context, s scene, host *lab.Host, router bool, log *slog.Logger) (_ *scrubber, _ context.Context, err error) {
 	b := &scrubber{victim: s.victim, turns: make(chan turning, turnsHeld)}
 	ctx, b.cancel = context.WithCancel(ctx)
 	group, running := errgroup.WithContext(ctx)
@@ -58,7 +58,7 @@ func startScrubber(ctx context.Context, s scene, host *lab.Host, log *slog.Logge
 		return nil, nil, fmt.Errorf("make folder for the daemon: %w", err)
 	}
 	config := filepath.Join(b.folder, "weir.yaml")
-	if err := os.WriteFile(config, []byte(configuration(s, b.folder)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(configuration(s, b.folder, router)), 0o600); err != nil {
 		return nil, nil, fmt.Errorf("write configuration: %w", err)
 	}
 	if b.namespace, err = host.Open(); err != nil {
@@ -87,7 +87,11 @@ func startScrubber(ctx context.Context, s scene, host *lab.Host, log *slog.Logge
 func socket(folder string) string { return filepath.Join(folder, "weir.sock") }
 
 // configuration is that of a daemon that nobody else meets, and otherwise the defaults.
-func configuration(s scene, folder string) string {
+func configuration(s scene, folder string, router bool) string {
+	actions, bgp := "drop", ""
+	if router {
+		actions, bgp = "drop, rtbh", bgpConfiguration()
+	}
 	return fmt.Sprintf(`interfaces:
   - {name: outside, role: wire, pair: inside}
   - {name: inside, role: wire, pair: outside}
@@ -99,14 +103,14 @@ hostgroups:
       incoming: {pps: %d}
     window: %s
     quiet: %s
-    actions: [drop]
+    actions: [%s]
     ban_time: %s
 detection: {warm_up: %s}
 api: {socket: %q, group: ""}
 prometheus: {listen: off}
 store: {path: %q}
 pin: {path: %s, on_stop: detach}
-`, s.network, thresholdPPS, window, quiet, banTime, window, socket(folder), filepath.Join(folder, "weir.db"), pins)
+%s`, s.network, thresholdPPS, window, quiet, actions, banTime, window, socket(folder), filepath.Join(folder, "weir.db"), pins, bgp)
 }
 
 // inForce is called by the daemon's main loop, so it must not wait. A full queue has nothing to lose but renewals of the drop.

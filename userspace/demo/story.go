@@ -12,8 +12,10 @@ type turn uint8
 const (
 	turnDetected turn = iota
 	turnDropped
+	turnAnnounced // the blackhole is in the router's table
 	turnEnded
 	turnReleased
+	turnWithdrawn // and is not any more
 	turnCount
 )
 
@@ -28,6 +30,7 @@ type turning struct {
 type story struct {
 	teller *teller
 	scene  scene
+	router bool      // there is one, which must be told
 	first  time.Time // the first packet of the attack
 
 	at   [turnCount]time.Time // zero: it has not come
@@ -49,9 +52,14 @@ func (s *story) take(turns ...turning) {
 	}
 	s.tell(turnDetected, false)
 	s.tell(turnDropped, !s.told[turnDetected])
+	s.tell(turnAnnounced, !s.told[turnDropped])
 	s.tell(turnEnded, false)
 	s.tell(turnReleased, !s.told[turnEnded])
+	s.tell(turnWithdrawn, !s.told[turnReleased])
 }
+
+// over reports whether all has been told that follows the attack's end.
+func (s *story) over() bool { return s.told[turnReleased] && (s.told[turnWithdrawn] || !s.router) }
 
 // tell tells a turning point that has come, unless it was told or must wait.
 func (s *story) tell(t turn, wait bool) {
@@ -65,10 +73,14 @@ func (s *story) tell(t turn, wait bool) {
 		s.teller.say("detected", "attack on %s detected after %s: %s", victim, milliseconds(s.since(t)), s.trip)
 	case turnDropped:
 		s.teller.say("dropped", "the drop of all packets to %s is in force, %s after the attack's first packet", victim, milliseconds(s.since(t)))
+	case turnAnnounced:
+		s.teller.say("announced", "the blackhole %s/32 with community 65535:666 is in the router's table, %s after detection", victim, milliseconds(s.announced()))
 	case turnEnded:
 		s.teller.say("ended", "the attack is over: %s has been under the threshold for %s", victim, quiet)
 	case turnReleased:
 		s.teller.say("released", "%s is released and gets its packets again", victim)
+	case turnWithdrawn:
+		s.teller.say("withdrawn", "the blackhole %s/32 is withdrawn and gone from the router's table", victim)
 	}
 }
 
@@ -80,14 +92,29 @@ func (s *story) since(t turn) float64 {
 	return float64(s.at[t].Sub(s.first).Microseconds()) / 1e3
 }
 
+// announced is the time from the detection until the blackhole was in the router's table in milliseconds, -1 if it never was.
+func (s *story) announced() float64 {
+	detected, announced := s.at[turnDetected], s.at[turnAnnounced]
+	if detected.IsZero() || announced.IsZero() {
+		return -1
+	}
+	return float64(announced.Sub(detected).Microseconds()) / 1e3
+}
+
 // summary judges the story. Sent is the attack's packets, over its whole time.
 func (s *story) summary(sent, leaked uint64, pps float64, victimOK bool) Summary {
 	complete := true
-	for _, at := range s.at {
-		complete = complete && !at.IsZero()
+	for t, at := range s.at {
+		told := turn(t) != turnAnnounced && turn(t) != turnWithdrawn || s.router
+		complete = complete && (!at.IsZero() || !told)
+	}
+	var bgp *float64
+	if s.router {
+		ms := s.announced()
+		bgp = &ms
 	}
 	return Summary{
-		DetectedMS: s.since(turnDetected), DroppedMS: s.since(turnDropped), LeakedPackets: leaked, AttackPPS: pps, VictimOK: victimOK,
+		DetectedMS: s.since(turnDetected), DroppedMS: s.since(turnDropped), LeakedPackets: leaked, AttackPPS: pps, VictimOK: victimOK, BGPMS: bgp,
 		Passed: complete && victimOK && sent > 0 && float64(leaked) <= leakShare*float64(sent),
 	}
 }

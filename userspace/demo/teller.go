@@ -91,7 +91,7 @@ func (t *teller) colour(event string) string {
 		return plain
 	case "attack", "detected":
 		return red
-	case "dropped", "released":
+	case "dropped", "announced", "released", "withdrawn":
 		return green
 	}
 	return bold
@@ -134,9 +134,17 @@ func (t *teller) summary(s Summary) {
 	if !s.VictimOK {
 		served = "the victim's network was not served as it should have been"
 	}
+	announced := ""
+	switch {
+	case s.BGPMS == nil:
+	case *s.BGPMS < 0:
+		announced = ", never announced to the router"
+	default:
+		announced = fmt.Sprintf(", in the router's table %s after detection", milliseconds(*s.BGPMS))
+	}
 	t.line("")
-	t.line("%sDemo %s.%s Flood of %s; %s, %s; %d packets leaked; %s.",
-		t.colour(colour), verdict, t.colour(""), rate(s.AttackPPS), after("detected", s.DetectedMS), after("dropped", s.DroppedMS), s.LeakedPackets, served)
+	t.line("%sDemo %s.%s Flood of %s; %s, %s%s; %d packets leaked; %s.",
+		t.colour(colour), verdict, t.colour(""), rate(s.AttackPPS), after("detected", s.DetectedMS), after("dropped", s.DroppedMS), announced, s.LeakedPackets, served)
 }
 
 func after(what string, ms float64) string {

@@ -66,6 +66,28 @@ func TestTeller(t *testing.T) {
 	}
 }
 
+func TestTellerOfRouter(t *testing.T) {
+	for _, tt := range []struct {
+		ms         float64
+		text, json string
+	}{
+		{2.5, "dropped after 2.0 ms, in the router's table 2.5 ms after detection; 0 packets", `"bgp_ms":2.5`},
+		{-1, "dropped after 2.0 ms, never announced to the router; 0 packets", `"bgp_ms":-1`},
+	} {
+		for _, inJSON := range []bool{false, true} {
+			var out strings.Builder
+			newTeller(Options{Out: &out, JSON: inJSON}).summary(Summary{DetectedMS: 1, DroppedMS: 2, BGPMS: &tt.ms})
+			want := tt.text
+			if inJSON {
+				want = tt.json
+			}
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("got %q, want %q in it", out.String(), want)
+			}
+		}
+	}
+}
+
 type brokenPipe struct{}
 
 var errBroken = errors.New("broken pipe")

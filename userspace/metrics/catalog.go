@@ -44,6 +44,13 @@ const (
 	dataplaneBytes
 	dataplaneAnomalous
 	interfaceAttached
+	bgpSpeakerUp
+	bgpSpeakerRestarts
+	bgpSessionUp
+	bgpSessionUps
+	bgpRoutes
+	bgpRoutesRefused
+	bgpMessages
 	losses
 	ticksSkipped
 	warmingUp
@@ -78,6 +85,7 @@ func catalog() [idCount]metric {
 	hostgroup := []string{"hostgroup", "direction"}
 	network := []string{"network", "direction"}
 	host := []string{"host", "hostgroup", "direction"}
+	peer := []string{"peer", "kind"}
 	return [idCount]metric{
 		trafficPackets:     {"weir_traffic_packets_total", counter, "Packets counted, by direction and IP version.", family},
 		trafficBytes:       {"weir_traffic_bytes_total", counter, "Frame bytes without FCS of the packets counted.", family},
@@ -113,6 +121,14 @@ func catalog() [idCount]metric {
 		dataplaneBytes:     {"weir_dataplane_bytes_total", counter, "Frame bytes without FCS by the reason their packets left the data plane.", []string{"reason"}},
 		dataplaneAnomalous: {"weir_dataplane_anomalous_packets_total", counter, "Packets counted for their hosts although broken behind the addresses.", []string{"anomaly"}},
 		interfaceAttached:  {"weir_interface_attached", gauge, "1 while the interface is measured, 0 while it is missing or refused.", []string{"interface", "role", "mode"}},
+
+		bgpSpeakerUp:       {"weir_bgp_speaker_up", gauge, "1 while the process that speaks BGP runs. Absent, as its restarts, when no BGP peer is configured.", nil},
+		bgpSpeakerRestarts: {"weir_bgp_speaker_restarts_total", counter, "How often the process that speaks BGP ended and was started again.", nil},
+		bgpSessionUp:       {"weir_bgp_session_up", gauge, "1 while the BGP session is established, or the other receiver (kind exabgp or gobgp) is connected.", peer},
+		bgpSessionUps:      {"weir_bgp_session_ups_total", counter, "How often the session came up; begins anew with the speaker, as all counters of a peer.", peer},
+		bgpRoutes:          {"weir_bgp_routes", gauge, "Routes announced, or to be announced as soon as the session is up, by address family.", []string{"peer", "kind", "family"}},
+		bgpRoutesRefused:   {"weir_bgp_routes_refused", gauge, "Routes kept back now because the peer has as many as it may.", []string{"peer", "kind", "family"}},
+		bgpMessages:        {"weir_bgp_messages_total", counter, "BGP messages, by direction: sent or received.", []string{"peer", "kind", "direction"}},
 
 		losses:       {"weir_losses_total", counter, "Whatever was lost or given up: by where, see below.", []string{"where"}},
 		ticksSkipped: {"weir_ticks_skipped_total", counter, "Turns of the main loop left out because the one before took too long.", nil},

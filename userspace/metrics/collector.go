@@ -74,6 +74,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s.rates(&now)
 	s.attacks(&now)
 	s.dataplane(&now)
+	s.bgp(&now)
 	for place, n := range now.Losses {
 		s.put(losses, float64(n), Loss(place).String())
 	}
@@ -129,6 +130,7 @@ func (s scrape) rates(now *Snapshot) {
 	s.put(omittedSeries, float64(max(0, len(now.Hostgroups)-MaxHostgroups)), "hostgroup")
 	s.put(omittedSeries, float64(max(0, len(now.Networks)-MaxNetworks)), "network")
 	s.put(omittedSeries, float64(max(0, len(now.Interfaces)-MaxInterfaces)), "interface")
+	s.put(omittedSeries, float64(max(0, len(now.BGP)-MaxBGPPeers)), "peer")
 	s.put(omittedSeries, float64(omitted), "host")
 }
 

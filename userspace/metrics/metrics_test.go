@@ -29,6 +29,11 @@ func sample() Snapshot {
 		Interfaces:         []Interface{{"eth\xff0", "host", "native", true}},
 		ConfigOK:           true, ConfigLoaded: time.Unix(1700000000, 5e8), Started: time.Unix(1700000000, 0), AttacksStarted: 4, WarmingUp: true,
 	}
+	s.BGP = []BGPPeer{
+		{Name: "edge", Kind: "peer", Established: true, Ups: 2, Routes: map[string]int{"ipv4-unicast": 3}, Refused: map[string]int{"ipv6-flowspec": 4}, Sent: 5, Received: 6},
+		{Name: "exabgp", Kind: "exabgp"},
+	}
+	s.BGPSpeakerUp, s.BGPSpeakerRestarts = true, 7
 	s.IPv6[traffic.Outgoing] = counts
 	s.Reasons[traffic.ReasonARP] = traffic.Count{Packets: 5, Bytes: 300}
 	s.Anomalies[traffic.AnomalyShortTransport] = 6
@@ -94,6 +99,15 @@ func TestScrape(t *testing.T) {
 		`weir_dataplane_bytes_total{reason="arp"} 300`,
 		`weir_dataplane_anomalous_packets_total{anomaly="short_transport"} 6`,
 		"weir_interface_attached{interface=\"eth\uFFFD0\",mode=\"native\",role=\"host\"} 1",
+		`weir_bgp_speaker_up 1`,
+		`weir_bgp_speaker_restarts_total 7`,
+		`weir_bgp_session_up{kind="peer",peer="edge"} 1`,
+		`weir_bgp_session_up{kind="exabgp",peer="exabgp"} 0`,
+		`weir_bgp_session_ups_total{kind="peer",peer="edge"} 2`,
+		`weir_bgp_routes{family="ipv4-unicast",kind="peer",peer="edge"} 3`,
+		`weir_bgp_routes_refused{family="ipv6-flowspec",kind="peer",peer="edge"} 4`,
+		`weir_bgp_messages_total{direction="sent",kind="peer",peer="edge"} 5`,
+		`weir_bgp_messages_total{direction="received",kind="peer",peer="edge"} 6`,
 		`weir_losses_total{where="notify"} 2`,
 		`weir_tick_duration_seconds_bucket{le="0.005"} 1`,
 		`weir_tick_duration_seconds_bucket{le="0.0025"} 0`,
@@ -135,10 +149,12 @@ func TestBounds(t *testing.T) {
 		many.Hosts = append(many.Hosts, HostRate{Host: host, Direction: traffic.Outgoing})
 		many.Networks = append(many.Networks, NetworkRate{Prefix: host})
 		many.Hostgroups = append(many.Hostgroups, GroupRate{Name: fmt.Sprint(i)})
+		many.BGP = append(many.BGP, BGPPeer{Name: fmt.Sprint(i), Kind: "peer"})
 	}
 	_, body := scraped(t, func() Snapshot { return many }, http.MethodGet, "/metrics")
 	for prefix, want := range map[string]int{
 		"weir_host_packets_per_second{": MaxHosts + 1, "weir_network_packets_per_second{": 2 * MaxNetworks, "weir_hostgroup_packets_per_second{": 2 * MaxHostgroups,
+		"weir_bgp_session_up{": MaxBGPPeers,
 	} {
 		if got := strings.Count(body, "\n"+prefix); got != want {
 			t.Errorf("%s: %d series, want %d", prefix, got, want)
@@ -146,6 +162,15 @@ func TestBounds(t *testing.T) {
 	}
 	if want := fmt.Sprintf("weir_metrics_omitted_series{label=\"host\"} %d\n", 5000-MaxHosts); !strings.Contains(body, want) {
 		t.Errorf("missing %s", want)
+	}
+}
+
+// Nobody is alarmed by a speaker that nothing asks for.
+func TestSpeakerWithoutPeers(t *testing.T) {
+	s := sample()
+	s.BGP, s.BGPSpeakerUp = s.BGP[1:], false
+	if _, body := scraped(t, func() Snapshot { return s }, http.MethodGet, "/metrics"); strings.Contains(body, "weir_bgp_speaker") || !strings.Contains(body, "weir_bgp_session_up{") {
+		t.Errorf("got %s", body)
 	}
 }
 

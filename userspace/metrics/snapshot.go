@@ -15,6 +15,7 @@ const (
 	MaxNetworks   = 1000
 	MaxHosts      = 500
 	MaxInterfaces = 256
+	MaxBGPPeers   = 256
 )
 
 // Loss names a place where something can be lost or given up.
@@ -73,6 +74,10 @@ type Snapshot struct {
 	Anomalies  [traffic.AnomalyCount]uint64 // the one for AnomalyNone is not served
 	Interfaces []Interface
 
+	BGP                []BGPPeer
+	BGPSpeakerUp       bool   // not served, as the restarts, unless one of BGP is of kind peer
+	BGPSpeakerRestarts uint64 // how often the speaker was started again
+
 	Losses       [LossCount]uint64
 	TicksSkipped uint64
 	WarmingUp    bool
@@ -105,6 +110,15 @@ type HostRate struct {
 type Interface struct {
 	Name, Role, Mode string
 	Attached         bool
+}
+
+// BGPPeer is one receiver of routes. Its counters begin anew when the speaker is restarted.
+type BGPPeer struct {
+	Name, Kind      string         // kind: peer, exabgp or gobgp
+	Established     bool           // the session is up; of other kinds than peer: it is connected
+	Ups             uint64         // how often the session came up
+	Routes, Refused map[string]int // by family: announced now, and kept back now because there is no room
+	Sent, Received  uint64         // messages
 }
 
 // Build says what the daemon was built from.

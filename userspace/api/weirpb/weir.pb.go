@@ -493,6 +493,7 @@ type StatusResponse struct {
 	Losses        []*Tally               `protobuf:"bytes,19,rep,name=losses,proto3" json:"losses,omitempty"`                         // whatever was lost or given up since the start, by where
 	Reasons       []*Tally               `protobuf:"bytes,20,rep,name=reasons,proto3" json:"reasons,omitempty"`                       // packets by the reason they left the data plane
 	Anomalies     []*Tally               `protobuf:"bytes,21,rep,name=anomalies,proto3" json:"anomalies,omitempty"`                   // packets counted although broken behind the addresses
+	Bgp           *BgpPeersResponse      `protobuf:"bytes,22,opt,name=bgp,proto3" json:"bgp,omitempty"`                               // absent when the configuration has no BGP
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -670,6 +671,13 @@ func (x *StatusResponse) GetReasons() []*Tally {
 func (x *StatusResponse) GetAnomalies() []*Tally {
 	if x != nil {
 		return x.Anomalies
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetBgp() *BgpPeersResponse {
+	if x != nil {
+		return x.Bgp
 	}
 	return nil
 }
@@ -2037,6 +2045,958 @@ func (x *WatchAttacksResponse) GetMissed() uint64 {
 	return 0
 }
 
+type BgpPeersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpPeersRequest) Reset() {
+	*x = BgpPeersRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpPeersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpPeersRequest) ProtoMessage() {}
+
+func (x *BgpPeersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpPeersRequest.ProtoReflect.Descriptor instead.
+func (*BgpPeersRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{24}
+}
+
+type BgpPeersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configured    bool                   `protobuf:"varint,1,opt,name=configured,proto3" json:"configured,omitempty"` // the configuration names receivers of routes; without any, all else is empty
+	Speaker       *BgpSpeaker            `protobuf:"bytes,2,opt,name=speaker,proto3" json:"speaker,omitempty"`
+	Peers         []*BgpPeer             `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"` // in the order of the configuration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpPeersResponse) Reset() {
+	*x = BgpPeersResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpPeersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpPeersResponse) ProtoMessage() {}
+
+func (x *BgpPeersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpPeersResponse.ProtoReflect.Descriptor instead.
+func (*BgpPeersResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *BgpPeersResponse) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
+	}
+	return false
+}
+
+func (x *BgpPeersResponse) GetSpeaker() *BgpSpeaker {
+	if x != nil {
+		return x.Speaker
+	}
+	return nil
+}
+
+func (x *BgpPeersResponse) GetPeers() []*BgpPeer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// BgpSpeaker is the process that speaks BGP.
+type BgpSpeaker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Up            bool                   `protobuf:"varint,1,opt,name=up,proto3" json:"up,omitempty"`
+	Pid           uint32                 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"` // 0: it does not run
+	Restarts      uint64                 `protobuf:"varint,3,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // why it ended last, or what it cannot do
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpSpeaker) Reset() {
+	*x = BgpSpeaker{}
+	mi := &file_weirpb_weir_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpSpeaker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpSpeaker) ProtoMessage() {}
+
+func (x *BgpSpeaker) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpSpeaker.ProtoReflect.Descriptor instead.
+func (*BgpSpeaker) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *BgpSpeaker) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *BgpSpeaker) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *BgpSpeaker) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+func (x *BgpSpeaker) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// BgpPeer is one receiver of routes. Counters run since the speaker was started.
+type BgpPeer struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind    string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // peer, exabgp or gobgp
+	Address string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	As      uint32                 `protobuf:"varint,4,opt,name=as,proto3" json:"as,omitempty"`
+	// Of a peer: idle, connect, active, opensent, openconfirm or established; of the other kinds: connected or waiting.
+	Session         string                 `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`
+	Since           *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"` // of this state of the session
+	Error           string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"` // what went wrong last, in words; it stays when the session is up again
+	ErrorAt         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=error_at,json=errorAt,proto3" json:"error_at,omitempty"`
+	RouterId        string                 `protobuf:"bytes,9,opt,name=router_id,json=routerId,proto3" json:"router_id,omitempty"`                        // while the session is up, as the following two
+	Families        []string               `protobuf:"bytes,10,rep,name=families,proto3" json:"families,omitempty"`                                       // agreed on
+	GracefulRestart bool                   `protobuf:"varint,11,opt,name=graceful_restart,json=gracefulRestart,proto3" json:"graceful_restart,omitempty"` // the peer keeps our routes for a while when the session is lost
+	Ups             uint64                 `protobuf:"varint,12,opt,name=ups,proto3" json:"ups,omitempty"`                                                // how often the session came up
+	Sent            uint64                 `protobuf:"varint,13,opt,name=sent,proto3" json:"sent,omitempty"`                                              // messages
+	Received        uint64                 `protobuf:"varint,14,opt,name=received,proto3" json:"received,omitempty"`                                      // messages
+	Malformed       uint64                 `protobuf:"varint,15,opt,name=malformed,proto3" json:"malformed,omitempty"`                                    // updates among those received; they are ignored as all are
+	Routes          []*BgpFamilyRoutes     `protobuf:"bytes,16,rep,name=routes,proto3" json:"routes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BgpPeer) Reset() {
+	*x = BgpPeer{}
+	mi := &file_weirpb_weir_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpPeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpPeer) ProtoMessage() {}
+
+func (x *BgpPeer) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpPeer.ProtoReflect.Descriptor instead.
+func (*BgpPeer) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *BgpPeer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetAs() uint32 {
+	if x != nil {
+		return x.As
+	}
+	return 0
+}
+
+func (x *BgpPeer) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *BgpPeer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ErrorAt
+	}
+	return nil
+}
+
+func (x *BgpPeer) GetRouterId() string {
+	if x != nil {
+		return x.RouterId
+	}
+	return ""
+}
+
+func (x *BgpPeer) GetFamilies() []string {
+	if x != nil {
+		return x.Families
+	}
+	return nil
+}
+
+func (x *BgpPeer) GetGracefulRestart() bool {
+	if x != nil {
+		return x.GracefulRestart
+	}
+	return false
+}
+
+func (x *BgpPeer) GetUps() uint64 {
+	if x != nil {
+		return x.Ups
+	}
+	return 0
+}
+
+func (x *BgpPeer) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *BgpPeer) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *BgpPeer) GetMalformed() uint64 {
+	if x != nil {
+		return x.Malformed
+	}
+	return 0
+}
+
+func (x *BgpPeer) GetRoutes() []*BgpFamilyRoutes {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// BgpFamilyRoutes counts routes of one address family, such as ipv4-unicast or ipv6-flowspec.
+type BgpFamilyRoutes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Family        string                 `protobuf:"bytes,1,opt,name=family,proto3" json:"family,omitempty"`
+	Announced     uint64                 `protobuf:"varint,2,opt,name=announced,proto3" json:"announced,omitempty"` // or to be announced as soon as the session is up
+	Refused       uint64                 `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`     // not announced: over the peer's maximum
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpFamilyRoutes) Reset() {
+	*x = BgpFamilyRoutes{}
+	mi := &file_weirpb_weir_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpFamilyRoutes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpFamilyRoutes) ProtoMessage() {}
+
+func (x *BgpFamilyRoutes) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpFamilyRoutes.ProtoReflect.Descriptor instead.
+func (*BgpFamilyRoutes) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *BgpFamilyRoutes) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *BgpFamilyRoutes) GetAnnounced() uint64 {
+	if x != nil {
+		return x.Announced
+	}
+	return 0
+}
+
+func (x *BgpFamilyRoutes) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+type BgpRoutesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`    // only routes that this peer is told
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // of routes and of refusals; 0 is the most: 10000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpRoutesRequest) Reset() {
+	*x = BgpRoutesRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpRoutesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpRoutesRequest) ProtoMessage() {}
+
+func (x *BgpRoutesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpRoutesRequest.ProtoReflect.Descriptor instead.
+func (*BgpRoutesRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *BgpRoutesRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *BgpRoutesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type BgpRoutesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []*BgpRoute            `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
+	Total         uint64                 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"` // routes there are: more than those above when a limit cut them off
+	Refused       []*BgpRefusal          `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`
+	RefusedTotal  uint64                 `protobuf:"varint,4,opt,name=refused_total,json=refusedTotal,proto3" json:"refused_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpRoutesResponse) Reset() {
+	*x = BgpRoutesResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpRoutesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpRoutesResponse) ProtoMessage() {}
+
+func (x *BgpRoutesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpRoutesResponse.ProtoReflect.Descriptor instead.
+func (*BgpRoutesResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *BgpRoutesResponse) GetRoutes() []*BgpRoute {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+func (x *BgpRoutesResponse) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *BgpRoutesResponse) GetRefused() []*BgpRefusal {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *BgpRoutesResponse) GetRefusedTotal() uint64 {
+	if x != nil {
+		return x.RefusedTotal
+	}
+	return 0
+}
+
+// BgpRoute is one announcement.
+type BgpRoute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Family        string                 `protobuf:"bytes,1,opt,name=family,proto3" json:"family,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"` // the prefix or the rule
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"` // the attack's id, or manual
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // why nobody can be told at all
+	Peers         []*BgpRoutePeer        `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpRoute) Reset() {
+	*x = BgpRoute{}
+	mi := &file_weirpb_weir_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpRoute) ProtoMessage() {}
+
+func (x *BgpRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpRoute.ProtoReflect.Descriptor instead.
+func (*BgpRoute) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *BgpRoute) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *BgpRoute) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *BgpRoute) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *BgpRoute) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *BgpRoute) GetPeers() []*BgpRoutePeer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// BgpRoutePeer is one announcement at one peer.
+type BgpRoutePeer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"` // when it was handed to the session; absent: not yet
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why it is not announced
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpRoutePeer) Reset() {
+	*x = BgpRoutePeer{}
+	mi := &file_weirpb_weir_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpRoutePeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpRoutePeer) ProtoMessage() {}
+
+func (x *BgpRoutePeer) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpRoutePeer.ProtoReflect.Descriptor instead.
+func (*BgpRoutePeer) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *BgpRoutePeer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BgpRoutePeer) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *BgpRoutePeer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// BgpRefusal is something that policy asked for and a guard kept back.
+type BgpRefusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`   // the attack's id, or manual
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // empty: spelled out by hand
+	Route         string                 `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	Peer          string                 `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"` // empty: nobody gets it
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Detail        string                 `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"` // what is the matter, and what can be done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpRefusal) Reset() {
+	*x = BgpRefusal{}
+	mi := &file_weirpb_weir_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpRefusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpRefusal) ProtoMessage() {}
+
+func (x *BgpRefusal) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpRefusal.ProtoReflect.Descriptor instead.
+func (*BgpRefusal) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *BgpRefusal) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *BgpRefusal) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *BgpRefusal) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *BgpRefusal) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *BgpRefusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BgpRefusal) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// BgpAnnounceRequest names an action and a prefix; or a prefix and its next hop; or a rule.
+type BgpAnnounceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`                  // address or prefix
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`                  // announce what this action of the configuration announces about the prefix
+	Rule          string                 `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`                      // FlowSpec, in the text form of rules
+	NextHop       string                 `protobuf:"bytes,4,opt,name=next_hop,json=nextHop,proto3" json:"next_hop,omitempty"` // address of the prefix's family
+	Communities   []string               `protobuf:"bytes,5,rep,name=communities,proto3" json:"communities,omitempty"`        // "65535:666", or a well-known name: blackhole, no-export, no-advertise, no-export-subconfed, no-peer; at most 64
+	Peers         []string               `protobuf:"bytes,6,rep,name=peers,proto3" json:"peers,omitempty"`                    // names; none: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpAnnounceRequest) Reset() {
+	*x = BgpAnnounceRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpAnnounceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpAnnounceRequest) ProtoMessage() {}
+
+func (x *BgpAnnounceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpAnnounceRequest.ProtoReflect.Descriptor instead.
+func (*BgpAnnounceRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *BgpAnnounceRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *BgpAnnounceRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *BgpAnnounceRequest) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *BgpAnnounceRequest) GetNextHop() string {
+	if x != nil {
+		return x.NextHop
+	}
+	return ""
+}
+
+func (x *BgpAnnounceRequest) GetCommunities() []string {
+	if x != nil {
+		return x.Communities
+	}
+	return nil
+}
+
+func (x *BgpAnnounceRequest) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+type BgpAnnounceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []string               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"` // that are announced now: prefixes or rules
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpAnnounceResponse) Reset() {
+	*x = BgpAnnounceResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpAnnounceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpAnnounceResponse) ProtoMessage() {}
+
+func (x *BgpAnnounceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpAnnounceResponse.ProtoReflect.Descriptor instead.
+func (*BgpAnnounceResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *BgpAnnounceResponse) GetRoutes() []string {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+type BgpWithdrawRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"` // prefix or rule, whoever was told it; or the key of one announcement: "ipv4-unicast 192.0.2.1/32 to edge"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpWithdrawRequest) Reset() {
+	*x = BgpWithdrawRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpWithdrawRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpWithdrawRequest) ProtoMessage() {}
+
+func (x *BgpWithdrawRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpWithdrawRequest.ProtoReflect.Descriptor instead.
+func (*BgpWithdrawRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *BgpWithdrawRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+type BgpWithdrawResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []string               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"` // that were withdrawn
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BgpWithdrawResponse) Reset() {
+	*x = BgpWithdrawResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BgpWithdrawResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BgpWithdrawResponse) ProtoMessage() {}
+
+func (x *BgpWithdrawResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BgpWithdrawResponse.ProtoReflect.Descriptor instead.
+func (*BgpWithdrawResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *BgpWithdrawResponse) GetRoutes() []string {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
 var File_weirpb_weir_proto protoreflect.FileDescriptor
 
 const file_weirpb_weir_proto_rawDesc = "" +
@@ -2054,7 +3014,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\atcp_syn\x18\x06 \x01(\v2\x0e.weir.v1.CountR\x06tcpSyn\x12,\n" +
 	"\tfragments\x18\a \x01(\v2\x0e.weir.v1.CountR\tfragments\x12(\n" +
 	"\adropped\x18\b \x01(\v2\x0e.weir.v1.CountR\adropped\"\x0f\n" +
-	"\rStatusRequest\"\xbc\x06\n" +
+	"\rStatusRequest\"\xe9\x06\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
@@ -2086,7 +3046,8 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"bans_total\x18\x12 \x01(\x04R\tbansTotal\x12&\n" +
 	"\x06losses\x18\x13 \x03(\v2\x0e.weir.v1.TallyR\x06losses\x12(\n" +
 	"\areasons\x18\x14 \x03(\v2\x0e.weir.v1.TallyR\areasons\x12,\n" +
-	"\tanomalies\x18\x15 \x03(\v2\x0e.weir.v1.TallyR\tanomalies\"\xe9\x01\n" +
+	"\tanomalies\x18\x15 \x03(\v2\x0e.weir.v1.TallyR\tanomalies\x12+\n" +
+	"\x03bgp\x18\x16 \x01(\v2\x19.weir.v1.BgpPeersResponseR\x03bgp\"\xe9\x01\n" +
 	"\tInterface\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n" +
@@ -2191,7 +3152,81 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x13WatchAttacksRequest\"W\n" +
 	"\x14WatchAttacksResponse\x12'\n" +
 	"\x06attack\x18\x01 \x01(\v2\x0f.weir.v1.AttackR\x06attack\x12\x16\n" +
-	"\x06missed\x18\x02 \x01(\x04R\x06missed*\x83\x01\n" +
+	"\x06missed\x18\x02 \x01(\x04R\x06missed\"\x11\n" +
+	"\x0fBgpPeersRequest\"\x89\x01\n" +
+	"\x10BgpPeersResponse\x12\x1e\n" +
+	"\n" +
+	"configured\x18\x01 \x01(\bR\n" +
+	"configured\x12-\n" +
+	"\aspeaker\x18\x02 \x01(\v2\x13.weir.v1.BgpSpeakerR\aspeaker\x12&\n" +
+	"\x05peers\x18\x03 \x03(\v2\x10.weir.v1.BgpPeerR\x05peers\"`\n" +
+	"\n" +
+	"BgpSpeaker\x12\x0e\n" +
+	"\x02up\x18\x01 \x01(\bR\x02up\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x1a\n" +
+	"\brestarts\x18\x03 \x01(\x04R\brestarts\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\xea\x03\n" +
+	"\aBgpPeer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02as\x18\x04 \x01(\rR\x02as\x12\x18\n" +
+	"\asession\x18\x05 \x01(\tR\asession\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\x125\n" +
+	"\berror_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aerrorAt\x12\x1b\n" +
+	"\trouter_id\x18\t \x01(\tR\brouterId\x12\x1a\n" +
+	"\bfamilies\x18\n" +
+	" \x03(\tR\bfamilies\x12)\n" +
+	"\x10graceful_restart\x18\v \x01(\bR\x0fgracefulRestart\x12\x10\n" +
+	"\x03ups\x18\f \x01(\x04R\x03ups\x12\x12\n" +
+	"\x04sent\x18\r \x01(\x04R\x04sent\x12\x1a\n" +
+	"\breceived\x18\x0e \x01(\x04R\breceived\x12\x1c\n" +
+	"\tmalformed\x18\x0f \x01(\x04R\tmalformed\x120\n" +
+	"\x06routes\x18\x10 \x03(\v2\x18.weir.v1.BgpFamilyRoutesR\x06routes\"a\n" +
+	"\x0fBgpFamilyRoutes\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\tR\x06family\x12\x1c\n" +
+	"\tannounced\x18\x02 \x01(\x04R\tannounced\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\x04R\arefused\"<\n" +
+	"\x10BgpRoutesRequest\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\xa8\x01\n" +
+	"\x11BgpRoutesResponse\x12)\n" +
+	"\x06routes\x18\x01 \x03(\v2\x11.weir.v1.BgpRouteR\x06routes\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\x12-\n" +
+	"\arefused\x18\x03 \x03(\v2\x13.weir.v1.BgpRefusalR\arefused\x12#\n" +
+	"\rrefused_total\x18\x04 \x01(\x04R\frefusedTotal\"\x91\x01\n" +
+	"\bBgpRoute\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\tR\x06family\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12+\n" +
+	"\x05peers\x18\x05 \x03(\v2\x15.weir.v1.BgpRoutePeerR\x05peers\"j\n" +
+	"\fBgpRoutePeer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\x94\x01\n" +
+	"\n" +
+	"BgpRefusal\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x14\n" +
+	"\x05route\x18\x03 \x01(\tR\x05route\x12\x12\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"\xab\x01\n" +
+	"\x12BgpAnnounceRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x19\n" +
+	"\bnext_hop\x18\x04 \x01(\tR\anextHop\x12 \n" +
+	"\vcommunities\x18\x05 \x03(\tR\vcommunities\x12\x14\n" +
+	"\x05peers\x18\x06 \x03(\tR\x05peers\"-\n" +
+	"\x13BgpAnnounceResponse\x12\x16\n" +
+	"\x06routes\x18\x01 \x03(\tR\x06routes\"*\n" +
+	"\x12BgpWithdrawRequest\x12\x14\n" +
+	"\x05route\x18\x01 \x01(\tR\x05route\"-\n" +
+	"\x13BgpWithdrawResponse\x12\x16\n" +
+	"\x06routes\x18\x01 \x03(\tR\x06routes*\x83\x01\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DIRECTION_INCOMING\x10\x01\x12\x16\n" +
@@ -2228,7 +3263,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x12\x17\n" +
 	"\x13METRIC_TCP_SYN_MBPS\x10\v\x12\x18\n" +
 	"\x14METRIC_FRAGMENTS_PPS\x10\f\x12\x19\n" +
-	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\xe0\x03\n" +
+	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\xf9\x05\n" +
 	"\x04Weir\x129\n" +
 	"\x06Status\x12\x16.weir.v1.StatusRequest\x1a\x17.weir.v1.StatusResponse\x126\n" +
 	"\x05Hosts\x12\x15.weir.v1.HostsRequest\x1a\x16.weir.v1.HostsResponse\x12<\n" +
@@ -2237,7 +3272,11 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x03Ban\x12\x13.weir.v1.BanRequest\x1a\x14.weir.v1.BanResponse\x126\n" +
 	"\x05Unban\x12\x15.weir.v1.UnbanRequest\x1a\x16.weir.v1.UnbanResponse\x129\n" +
 	"\x06Reload\x12\x16.weir.v1.ReloadRequest\x1a\x17.weir.v1.ReloadResponse\x12M\n" +
-	"\fWatchAttacks\x12\x1c.weir.v1.WatchAttacksRequest\x1a\x1d.weir.v1.WatchAttacksResponse0\x01B\"Z weir/userspace/api/weirpb;weirpbb\x06proto3"
+	"\fWatchAttacks\x12\x1c.weir.v1.WatchAttacksRequest\x1a\x1d.weir.v1.WatchAttacksResponse0\x01\x12?\n" +
+	"\bBgpPeers\x12\x18.weir.v1.BgpPeersRequest\x1a\x19.weir.v1.BgpPeersResponse\x12B\n" +
+	"\tBgpRoutes\x12\x19.weir.v1.BgpRoutesRequest\x1a\x1a.weir.v1.BgpRoutesResponse\x12H\n" +
+	"\vBgpAnnounce\x12\x1b.weir.v1.BgpAnnounceRequest\x1a\x1c.weir.v1.BgpAnnounceResponse\x12H\n" +
+	"\vBgpWithdraw\x12\x1b.weir.v1.BgpWithdrawRequest\x1a\x1c.weir.v1.BgpWithdrawResponseB\"Z weir/userspace/api/weirpb;weirpbb\x06proto3"
 
 var (
 	file_weirpb_weir_proto_rawDescOnce sync.Once
@@ -2252,7 +3291,7 @@ func file_weirpb_weir_proto_rawDescGZIP() []byte {
 }
 
 var file_weirpb_weir_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_weirpb_weir_proto_goTypes = []any{
 	(Direction)(0),                // 0: weir.v1.Direction
 	(Scope)(0),                    // 1: weir.v1.Scope
@@ -2282,8 +3321,22 @@ var file_weirpb_weir_proto_goTypes = []any{
 	(*ReloadResponse)(nil),        // 25: weir.v1.ReloadResponse
 	(*WatchAttacksRequest)(nil),   // 26: weir.v1.WatchAttacksRequest
 	(*WatchAttacksResponse)(nil),  // 27: weir.v1.WatchAttacksResponse
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*BgpPeersRequest)(nil),       // 28: weir.v1.BgpPeersRequest
+	(*BgpPeersResponse)(nil),      // 29: weir.v1.BgpPeersResponse
+	(*BgpSpeaker)(nil),            // 30: weir.v1.BgpSpeaker
+	(*BgpPeer)(nil),               // 31: weir.v1.BgpPeer
+	(*BgpFamilyRoutes)(nil),       // 32: weir.v1.BgpFamilyRoutes
+	(*BgpRoutesRequest)(nil),      // 33: weir.v1.BgpRoutesRequest
+	(*BgpRoutesResponse)(nil),     // 34: weir.v1.BgpRoutesResponse
+	(*BgpRoute)(nil),              // 35: weir.v1.BgpRoute
+	(*BgpRoutePeer)(nil),          // 36: weir.v1.BgpRoutePeer
+	(*BgpRefusal)(nil),            // 37: weir.v1.BgpRefusal
+	(*BgpAnnounceRequest)(nil),    // 38: weir.v1.BgpAnnounceRequest
+	(*BgpAnnounceResponse)(nil),   // 39: weir.v1.BgpAnnounceResponse
+	(*BgpWithdrawRequest)(nil),    // 40: weir.v1.BgpWithdrawRequest
+	(*BgpWithdrawResponse)(nil),   // 41: weir.v1.BgpWithdrawResponse
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
 }
 var file_weirpb_weir_proto_depIdxs = []int32{
 	4,  // 0: weir.v1.Counts.total:type_name -> weir.v1.Count
@@ -2293,72 +3346,90 @@ var file_weirpb_weir_proto_depIdxs = []int32{
 	4,  // 4: weir.v1.Counts.tcp_syn:type_name -> weir.v1.Count
 	4,  // 5: weir.v1.Counts.fragments:type_name -> weir.v1.Count
 	4,  // 6: weir.v1.Counts.dropped:type_name -> weir.v1.Count
-	28, // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	28, // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
-	28, // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
+	42, // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	42, // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
+	42, // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
 	8,  // 10: weir.v1.StatusResponse.interfaces:type_name -> weir.v1.Interface
 	9,  // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
 	10, // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
 	10, // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
 	10, // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
-	28, // 15: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
-	0,  // 16: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
-	5,  // 17: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
-	5,  // 18: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
-	0,  // 19: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
-	3,  // 20: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
-	13, // 21: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
-	0,  // 22: weir.v1.Host.direction:type_name -> weir.v1.Direction
-	5,  // 23: weir.v1.Host.rate:type_name -> weir.v1.Counts
-	5,  // 24: weir.v1.Host.total:type_name -> weir.v1.Counts
-	28, // 25: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
-	16, // 26: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
-	1,  // 27: weir.v1.Attack.scope:type_name -> weir.v1.Scope
-	0,  // 28: weir.v1.Attack.direction:type_name -> weir.v1.Direction
-	2,  // 29: weir.v1.Attack.phase:type_name -> weir.v1.Phase
-	3,  // 30: weir.v1.Attack.metric:type_name -> weir.v1.Metric
-	29, // 31: weir.v1.Attack.window:type_name -> google.protobuf.Duration
-	28, // 32: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
-	28, // 33: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
-	28, // 34: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
-	5,  // 35: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
-	5,  // 36: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
-	5,  // 37: weir.v1.Attack.peak:type_name -> weir.v1.Counts
-	5,  // 38: weir.v1.Attack.volume:type_name -> weir.v1.Counts
-	19, // 39: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
-	19, // 40: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
-	0,  // 41: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
-	28, // 42: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
-	28, // 43: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
-	28, // 44: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
-	4,  // 45: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
-	0,  // 46: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
-	29, // 47: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
-	19, // 48: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
-	19, // 49: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
-	28, // 50: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
-	16, // 51: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
-	6,  // 52: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
-	11, // 53: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
-	14, // 54: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
-	17, // 55: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
-	20, // 56: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
-	22, // 57: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
-	24, // 58: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
-	26, // 59: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
-	7,  // 60: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
-	12, // 61: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
-	15, // 62: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
-	18, // 63: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
-	21, // 64: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
-	23, // 65: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
-	25, // 66: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
-	27, // 67: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
-	60, // [60:68] is the sub-list for method output_type
-	52, // [52:60] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	29, // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
+	42, // 16: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
+	0,  // 17: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
+	5,  // 18: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
+	5,  // 19: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
+	0,  // 20: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
+	3,  // 21: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
+	13, // 22: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
+	0,  // 23: weir.v1.Host.direction:type_name -> weir.v1.Direction
+	5,  // 24: weir.v1.Host.rate:type_name -> weir.v1.Counts
+	5,  // 25: weir.v1.Host.total:type_name -> weir.v1.Counts
+	42, // 26: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 27: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
+	1,  // 28: weir.v1.Attack.scope:type_name -> weir.v1.Scope
+	0,  // 29: weir.v1.Attack.direction:type_name -> weir.v1.Direction
+	2,  // 30: weir.v1.Attack.phase:type_name -> weir.v1.Phase
+	3,  // 31: weir.v1.Attack.metric:type_name -> weir.v1.Metric
+	43, // 32: weir.v1.Attack.window:type_name -> google.protobuf.Duration
+	42, // 33: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
+	42, // 34: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
+	42, // 35: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
+	5,  // 36: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
+	5,  // 37: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
+	5,  // 38: weir.v1.Attack.peak:type_name -> weir.v1.Counts
+	5,  // 39: weir.v1.Attack.volume:type_name -> weir.v1.Counts
+	19, // 40: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
+	19, // 41: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
+	0,  // 42: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
+	42, // 43: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
+	42, // 44: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
+	42, // 45: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
+	4,  // 46: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
+	0,  // 47: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
+	43, // 48: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
+	19, // 49: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
+	19, // 50: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
+	42, // 51: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
+	16, // 52: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
+	30, // 53: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
+	31, // 54: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
+	42, // 55: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
+	42, // 56: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
+	32, // 57: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
+	35, // 58: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
+	37, // 59: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
+	36, // 60: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
+	42, // 61: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
+	6,  // 62: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
+	11, // 63: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
+	14, // 64: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
+	17, // 65: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
+	20, // 66: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
+	22, // 67: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
+	24, // 68: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
+	26, // 69: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
+	28, // 70: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
+	33, // 71: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
+	38, // 72: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
+	40, // 73: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
+	7,  // 74: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
+	12, // 75: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
+	15, // 76: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
+	18, // 77: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
+	21, // 78: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
+	23, // 79: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
+	25, // 80: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
+	27, // 81: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
+	29, // 82: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
+	34, // 83: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
+	39, // 84: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
+	41, // 85: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
+	74, // [74:86] is the sub-list for method output_type
+	62, // [62:74] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_weirpb_weir_proto_init() }
@@ -2372,7 +3443,7 @@ func file_weirpb_weir_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirpb_weir_proto_rawDesc), len(file_weirpb_weir_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   24,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -55,6 +55,14 @@ const (
 	WeirReloadProcedure = "/weir.v1.Weir/Reload"
 	// WeirWatchAttacksProcedure is the fully-qualified name of the Weir's WatchAttacks RPC.
 	WeirWatchAttacksProcedure = "/weir.v1.Weir/WatchAttacks"
+	// WeirBgpPeersProcedure is the fully-qualified name of the Weir's BgpPeers RPC.
+	WeirBgpPeersProcedure = "/weir.v1.Weir/BgpPeers"
+	// WeirBgpRoutesProcedure is the fully-qualified name of the Weir's BgpRoutes RPC.
+	WeirBgpRoutesProcedure = "/weir.v1.Weir/BgpRoutes"
+	// WeirBgpAnnounceProcedure is the fully-qualified name of the Weir's BgpAnnounce RPC.
+	WeirBgpAnnounceProcedure = "/weir.v1.Weir/BgpAnnounce"
+	// WeirBgpWithdrawProcedure is the fully-qualified name of the Weir's BgpWithdraw RPC.
+	WeirBgpWithdrawProcedure = "/weir.v1.Weir/BgpWithdraw"
 )
 
 // WeirClient is a client for the weir.v1.Weir service.
@@ -77,6 +85,15 @@ type WeirClient interface {
 	Reload(context.Context, *connect.Request[weirpb.ReloadRequest]) (*connect.Response[weirpb.ReloadResponse], error)
 	// WatchAttacks sends every attack that is active, then each change of an attack's phase as it happens, until the client goes.
 	WatchAttacks(context.Context, *connect.Request[weirpb.WatchAttacksRequest]) (*connect.ServerStreamForClient[weirpb.WatchAttacksResponse], error)
+	// BgpPeers says how the sessions with routers are.
+	BgpPeers(context.Context, *connect.Request[weirpb.BgpPeersRequest]) (*connect.Response[weirpb.BgpPeersResponse], error)
+	// BgpRoutes lists what is announced, with what has become of it at each peer, and what guards keep back. NotFound: no such peer.
+	BgpRoutes(context.Context, *connect.Request[weirpb.BgpRoutesRequest]) (*connect.Response[weirpb.BgpRoutesResponse], error)
+	// BgpAnnounce announces a prefix or rule by hand.
+	// FailedPrecondition: refused by a guard (not in our networks, never-ban list, maximum of routes, dry run, kill switch, no such peer).
+	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
+	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
+	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
 }
 
 // NewWeirClient constructs a client for the weir.v1.Weir service. By default, it uses the Connect
@@ -138,6 +155,30 @@ func NewWeirClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(weirMethods.ByName("WatchAttacks")),
 			connect.WithClientOptions(opts...),
 		),
+		bgpPeers: connect.NewClient[weirpb.BgpPeersRequest, weirpb.BgpPeersResponse](
+			httpClient,
+			baseURL+WeirBgpPeersProcedure,
+			connect.WithSchema(weirMethods.ByName("BgpPeers")),
+			connect.WithClientOptions(opts...),
+		),
+		bgpRoutes: connect.NewClient[weirpb.BgpRoutesRequest, weirpb.BgpRoutesResponse](
+			httpClient,
+			baseURL+WeirBgpRoutesProcedure,
+			connect.WithSchema(weirMethods.ByName("BgpRoutes")),
+			connect.WithClientOptions(opts...),
+		),
+		bgpAnnounce: connect.NewClient[weirpb.BgpAnnounceRequest, weirpb.BgpAnnounceResponse](
+			httpClient,
+			baseURL+WeirBgpAnnounceProcedure,
+			connect.WithSchema(weirMethods.ByName("BgpAnnounce")),
+			connect.WithClientOptions(opts...),
+		),
+		bgpWithdraw: connect.NewClient[weirpb.BgpWithdrawRequest, weirpb.BgpWithdrawResponse](
+			httpClient,
+			baseURL+WeirBgpWithdrawProcedure,
+			connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -151,6 +192,10 @@ type weirClient struct {
 	unban        *connect.Client[weirpb.UnbanRequest, weirpb.UnbanResponse]
 	reload       *connect.Client[weirpb.ReloadRequest, weirpb.ReloadResponse]
 	watchAttacks *connect.Client[weirpb.WatchAttacksRequest, weirpb.WatchAttacksResponse]
+	bgpPeers     *connect.Client[weirpb.BgpPeersRequest, weirpb.BgpPeersResponse]
+	bgpRoutes    *connect.Client[weirpb.BgpRoutesRequest, weirpb.BgpRoutesResponse]
+	bgpAnnounce  *connect.Client[weirpb.BgpAnnounceRequest, weirpb.BgpAnnounceResponse]
+	bgpWithdraw  *connect.Client[weirpb.BgpWithdrawRequest, weirpb.BgpWithdrawResponse]
 }
 
 // Status calls weir.v1.Weir.Status.
@@ -193,6 +238,26 @@ func (c *weirClient) WatchAttacks(ctx context.Context, req *connect.Request[weir
 	return c.watchAttacks.CallServerStream(ctx, req)
 }
 
+// BgpPeers calls weir.v1.Weir.BgpPeers.
+func (c *weirClient) BgpPeers(ctx context.Context, req *connect.Request[weirpb.BgpPeersRequest]) (*connect.Response[weirpb.BgpPeersResponse], error) {
+	return c.bgpPeers.CallUnary(ctx, req)
+}
+
+// BgpRoutes calls weir.v1.Weir.BgpRoutes.
+func (c *weirClient) BgpRoutes(ctx context.Context, req *connect.Request[weirpb.BgpRoutesRequest]) (*connect.Response[weirpb.BgpRoutesResponse], error) {
+	return c.bgpRoutes.CallUnary(ctx, req)
+}
+
+// BgpAnnounce calls weir.v1.Weir.BgpAnnounce.
+func (c *weirClient) BgpAnnounce(ctx context.Context, req *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error) {
+	return c.bgpAnnounce.CallUnary(ctx, req)
+}
+
+// BgpWithdraw calls weir.v1.Weir.BgpWithdraw.
+func (c *weirClient) BgpWithdraw(ctx context.Context, req *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error) {
+	return c.bgpWithdraw.CallUnary(ctx, req)
+}
+
 // WeirHandler is an implementation of the weir.v1.Weir service.
 type WeirHandler interface {
 	// Status says what the daemon is doing: interfaces, totals, attacks, bans, and everything it has lost.
@@ -213,6 +278,15 @@ type WeirHandler interface {
 	Reload(context.Context, *connect.Request[weirpb.ReloadRequest]) (*connect.Response[weirpb.ReloadResponse], error)
 	// WatchAttacks sends every attack that is active, then each change of an attack's phase as it happens, until the client goes.
 	WatchAttacks(context.Context, *connect.Request[weirpb.WatchAttacksRequest], *connect.ServerStream[weirpb.WatchAttacksResponse]) error
+	// BgpPeers says how the sessions with routers are.
+	BgpPeers(context.Context, *connect.Request[weirpb.BgpPeersRequest]) (*connect.Response[weirpb.BgpPeersResponse], error)
+	// BgpRoutes lists what is announced, with what has become of it at each peer, and what guards keep back. NotFound: no such peer.
+	BgpRoutes(context.Context, *connect.Request[weirpb.BgpRoutesRequest]) (*connect.Response[weirpb.BgpRoutesResponse], error)
+	// BgpAnnounce announces a prefix or rule by hand.
+	// FailedPrecondition: refused by a guard (not in our networks, never-ban list, maximum of routes, dry run, kill switch, no such peer).
+	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
+	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
+	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
 }
 
 // NewWeirHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -270,6 +344,30 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(weirMethods.ByName("WatchAttacks")),
 		connect.WithHandlerOptions(opts...),
 	)
+	weirBgpPeersHandler := connect.NewUnaryHandler(
+		WeirBgpPeersProcedure,
+		svc.BgpPeers,
+		connect.WithSchema(weirMethods.ByName("BgpPeers")),
+		connect.WithHandlerOptions(opts...),
+	)
+	weirBgpRoutesHandler := connect.NewUnaryHandler(
+		WeirBgpRoutesProcedure,
+		svc.BgpRoutes,
+		connect.WithSchema(weirMethods.ByName("BgpRoutes")),
+		connect.WithHandlerOptions(opts...),
+	)
+	weirBgpAnnounceHandler := connect.NewUnaryHandler(
+		WeirBgpAnnounceProcedure,
+		svc.BgpAnnounce,
+		connect.WithSchema(weirMethods.ByName("BgpAnnounce")),
+		connect.WithHandlerOptions(opts...),
+	)
+	weirBgpWithdrawHandler := connect.NewUnaryHandler(
+		WeirBgpWithdrawProcedure,
+		svc.BgpWithdraw,
+		connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.Weir/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case WeirStatusProcedure:
@@ -288,6 +386,14 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 			weirReloadHandler.ServeHTTP(w, r)
 		case WeirWatchAttacksProcedure:
 			weirWatchAttacksHandler.ServeHTTP(w, r)
+		case WeirBgpPeersProcedure:
+			weirBgpPeersHandler.ServeHTTP(w, r)
+		case WeirBgpRoutesProcedure:
+			weirBgpRoutesHandler.ServeHTTP(w, r)
+		case WeirBgpAnnounceProcedure:
+			weirBgpAnnounceHandler.ServeHTTP(w, r)
+		case WeirBgpWithdrawProcedure:
+			weirBgpWithdrawHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -327,4 +433,20 @@ func (UnimplementedWeirHandler) Reload(context.Context, *connect.Request[weirpb.
 
 func (UnimplementedWeirHandler) WatchAttacks(context.Context, *connect.Request[weirpb.WatchAttacksRequest], *connect.ServerStream[weirpb.WatchAttacksResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.WatchAttacks is not implemented"))
+}
+
+func (UnimplementedWeirHandler) BgpPeers(context.Context, *connect.Request[weirpb.BgpPeersRequest]) (*connect.Response[weirpb.BgpPeersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpPeers is not implemented"))
+}
+
+func (UnimplementedWeirHandler) BgpRoutes(context.Context, *connect.Request[weirpb.BgpRoutesRequest]) (*connect.Response[weirpb.BgpRoutesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpRoutes is not implemented"))
+}
+
+func (UnimplementedWeirHandler) BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpAnnounce is not implemented"))
+}
+
+func (UnimplementedWeirHandler) BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpWithdraw is not implemented"))
 }
