@@ -20,6 +20,7 @@ build: ## the program, as ./weir
 	go build -o weir ./cmd/weir
 
 demo: build ## a whole attack on this machine, from flood to drop, in network namespaces
+	@tools/setup.sh --demo || true # without a router, the demo says so
 	./weir demo
 
 # One package's tests at a time: they measure, and two floods at once would measure each other.
@@ -50,6 +51,7 @@ bench: build ## every benchmark, and what the data plane and detection cost
 	go test -p 1 -run '^$$' -bench . ./...
 	./weir bench xdp
 	./weir bench detect
+	./weir bench bgp
 
 fuzz: ## every fuzz test, FUZZTIME each (10s)
 	tools/fuzz.sh $(FUZZTIME)

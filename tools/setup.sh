@@ -2,7 +2,8 @@
 # Installs what tests and generators need on Debian, and only what is missing.
 #   tools/setup.sh         everything
 #   tools/setup.sh --list  only says what is missing
-# Building and the demo need nothing but Go.
+#   tools/setup.sh --demo  only the router that the demo tells of the attack, where that can be had soon and without asking
+# Building and the demo need nothing but Go; without a router, the demo says so.
 set -eu
 
 # What is looked for, and the package that has it.
@@ -14,10 +15,24 @@ protoc protobuf-compiler
 /usr/include/google/protobuf/timestamp.proto libprotobuf-dev
 promtool prometheus
 qemu-system-x86_64 qemu-system-x86
+bird bird2
+/usr/lib/frr/bgpd frr
+gobgpd gobgpd
+exabgp exabgp
 xz xz-utils
 ip iproute2
 ethtool ethtool
 "
+attempts="1 2 3"
+hurry=
+if [ "${1:-}" = --demo ]; then
+	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+		exit 0 # the demo says itself what is missing
+	fi
+	needed="bird bird2"
+	attempts=1
+	hurry="-o Acquire::Retries=0 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10 -o DPkg::Lock::Timeout=10"
+fi
 
 missing=
 while read -r what package; do
@@ -65,17 +80,20 @@ fi
 
 # apt retries each file by itself; a mirror that is being updated needs the whole again.
 echo "setup: installing$missing"
-for attempt in 1 2 3; do
-	# shellcheck disable=SC2086 # the list is words
-	if $sudo apt-get update -q -o Acquire::Retries=3 &&
-		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 $missing; then
-		case $missing in *prometheus*)
-			if command -v systemctl >/dev/null; then $sudo systemctl -q disable prometheus; fi ;;
-		esac
+for attempt in $attempts; do
+	# shellcheck disable=SC2086 # the lists are words
+	if $sudo apt-get update -q -o Acquire::Retries=3 $hurry &&
+		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 $hurry $missing; then
+		# Package and service have one name, but for BIRD's.
+		for package in prometheus bird2 frr gobgpd exabgp; do
+			case " $missing " in *" $package "*)
+				if command -v systemctl >/dev/null; then $sudo systemctl -q disable "${package%2}"; fi ;;
+			esac
+		done
 		exit 0
 	fi
-	echo "setup: attempt $attempt of 3 failed" >&2
-	sleep 5
+	echo "setup: attempt $attempt of ${attempts##* } failed" >&2
+	if [ "$attempt" != "${attempts##* }" ]; then sleep 5; fi
 done
 echo "setup: cannot install$missing; $remedy" >&2
 exit 1

@@ -23,7 +23,7 @@ func table() []row {
 	return []row{
 		{packages: []string{vocabulary}, pure: true},
 		// The core.
-		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/analyze"},
+		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/announce", "userspace/analyze", "userspace/rulelint", "bgp/flowspec"},
 			ours: []string{vocabulary}, others: []string{"github.com/gaissmai/bart"}, pure: true},
 		{packages: []string{"userspace/hosts"}, ours: []string{vocabulary, "userspace/networks"}, pure: true},
 		// The configuration.
@@ -31,6 +31,8 @@ func table() []row {
 		// The edges.
 		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/capture/..."},
 			ours: []string{vocabulary}, others: []string{"*"}},
+		// The edges that speak BGP: each writes FlowSpec by one codec.
+		{packages: []string{"bgp/exabgp", "bgp/gobgpd", "bgp"}, ours: []string{vocabulary, "bgp/flowspec"}, others: []string{"*"}},
 		// The wiring.
 		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "cmd/weir", "tests/...", "vmtest/..."},
 			ours: []string{"..."}, others: []string{"*"}},
@@ -114,6 +116,8 @@ func TestImportsRefused(t *testing.T) {
 		{"weir/userspace/mitigate", "go.etcd.io/bbolt", "it may import of others"},
 		{"weir/userspace/traffic", "github.com/gaissmai/bart", "it may import of others"},
 		{"weir/userspace/config", "weir/userspace/networks", "it may import of ours"},
+		{"weir/userspace/announce", "weir/bgp", "it may import of ours"},
+		{"weir/userspace/announce", "net", "not pure"},
 		{"weir/userspace/newcomer", "fmt", "in no row"},
 		{"weir/userspace/api", "C", "uses cgo"},
 		{"weir/userspace/api", "weir/userspace/api/weirpb", ""},
