@@ -224,3 +224,34 @@ func TestRestored(t *testing.T) {
 		t.Errorf("%d connections, want the first one still", s.Connections)
 	}
 }
+
+// As many as an operator may ever blackhole at once, and checks of them all the while.
+func TestManyAtBIRD(t *testing.T) {
+	need.Root(t)
+	for _, v := range versions() {
+		t.Run(v.name, func(t *testing.T) {
+			gobgp, bird := bed(t, v.program(t))
+			gobgp.Start(t)
+			c, _ := run(t, Options{Address: routers.GoBGPAddress, Dial: gobgp.Dial, Check: 100 * time.Millisecond})
+			waitFor(t, c, "the session", func(s State) bool { return len(s.Peers) == 1 && s.Peers[0].Session == "established" })
+			const n = 10_000
+			var all []traffic.Announcement
+			for i := range n {
+				all = append(all, blackhole(fmt.Sprintf("10.%d.%d.%d/32", 1+i>>16, i>>8&255, i&255), "192.0.2.1"))
+			}
+			for _, want := range []int{n, 0} {
+				began := time.Now()
+				c.Apply(all[:want])
+				routers.Until(t, fmt.Sprintf("%d routes in BIRD", want), func() (bool, string) {
+					count := bird.Show(t, "route", "table", "t4", "count")
+					return strings.HasPrefix(count, fmt.Sprintf("%d of %d routes", want, want)), count
+				})
+				t.Logf("%d routes after %v", want, time.Since(began))
+				waitFor(t, c, "everything done", func(s State) bool { return s.Pending == 0 })
+			}
+			if s := c.State(); s.Restored != 0 || s.Connections != 1 || s.Announced != n || s.Withdrawn != n {
+				t.Errorf("got %+v, want %d announced and withdrawn, none restored, one connection", s, n)
+			}
+		})
+	}
+}

@@ -13,7 +13,7 @@ import (
 func bgpCommand(term terminal) *cli.Command {
 	return &cli.Command{
 		Name: "bgp", Usage: "sessions with routers and what they are told, and announcements by hand",
-		Subcommands: []*cli.Command{bgpPeersCommand(term), bgpRoutesCommand(term), bgpAnnounceCommand(term), bgpWithdrawCommand(term)},
+		Subcommands: []*cli.Command{bgpPeersCommand(term), bgpRoutesCommand(term), bgpAnnounceCommand(term), bgpWithdrawCommand(term), bgpLintCommand(term)},
 	}
 }
 
