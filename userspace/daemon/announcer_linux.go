@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,6 +34,8 @@ type announcer struct {
 	peers   []string       // names of the speaker's peers
 	bans    atomic.Pointer[[]traffic.Record]
 	changed chan struct{} // holds one: something is to be announced anew
+	save    func() error  // puts the bans on the disk
+	saving  chan struct{} // holds one while that is under way
 
 	mu      sync.Mutex // guards what follows
 	policy  announce.Policy
@@ -45,9 +48,9 @@ type announcer struct {
 }
 
 // newAnnouncer makes the parts that a configuration asks for; nil when it asks for none.
-func newAnnouncer(cfg *config.Config, table *networks.Table, o Options) (*announcer, error) {
+func newAnnouncer(cfg *config.Config, table *networks.Table, save func() error, o Options) (*announcer, error) {
 	a := &announcer{
-		log: o.Log.With("component", "bgp"), changed: make(chan struct{}, 1), told: map[announce.Refused]bool{},
+		log: o.Log.With("component", "bgp"), changed: make(chan struct{}, 1), save: save, saving: make(chan struct{}, 1), told: map[announce.Refused]bool{},
 		keeper: byHandFile(cfg.Store.Path + ".announced"),
 	}
 	a.bans.Store(&[]traffic.Record{})
@@ -112,6 +115,7 @@ func (a *announcer) run(ctx context.Context, group *errgroup.Group) {
 			case <-ctx.Done():
 				return nil
 			case <-a.changed:
+				a.saved()
 				a.mu.Lock()
 				a.apply()
 				a.mu.Unlock()
@@ -126,6 +130,33 @@ func (a *announcer) run(ctx context.Context, group *errgroup.Group) {
 	}
 	if a.gobgp != nil {
 		start("gobgp", a.gobgp.Run)
+	}
+}
+
+// saveTime is how long routers wait for the disk: one that is slower than this does not keep them from being told.
+const saveTime = 50 * time.Millisecond
+
+// saved waits until the bans are on the disk, so that a daemon that is killed a moment later finds all in its place that routers
+// were told about, and tells them the same again.
+func (a *announcer) saved() {
+	select {
+	case a.saving <- struct{}{}:
+	default:
+		return // the disk hangs: it is being waited for already
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := a.save(); err != nil {
+			a.log.Debug("announced before it was saved", "error", err) // the store itself tells the operator
+		}
+		<-a.saving
+	}()
+	patience := time.NewTimer(saveTime)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
 	}
 }
 

@@ -119,7 +119,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if d.world.plane.Adopted() {
 		d.base.takeOff(d.world.plane.Counters())
 	}
-	if d.routers, err = newAnnouncer(cfg, d.world.table, d.opts); err != nil {
+	if d.routers, err = newAnnouncer(cfg, d.world.table, d.store.Sync, d.opts); err != nil {
 		return err
 	}
 	d.routers.enforce(cfg, d.world.table, d.killFile)

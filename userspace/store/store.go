@@ -142,6 +142,9 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
+// Sync writes what has been put until now and returns when it is on the disk, or cannot be: it is tried again all the same.
+func (s *Store) Sync() error { return s.flush() }
+
 func (s *Store) rouse() {
 	select {
 	case s.wake <- struct{}{}:

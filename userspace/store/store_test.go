@@ -360,3 +360,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What was put before a Sync is in the file after it, without a Run.
+func TestSync(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s, _ := mustOpen(t, path, Options{})
+	s.Put(sample(0))
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got.Written != 1 || got.Pending != 0 {
+		t.Errorf("after Sync: %d written, %d pending; want 1 and 0", got.Written, got.Pending)
+	}
+}
