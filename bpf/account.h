@@ -29,6 +29,7 @@ static __always_inline __u64 flow_hash(const struct packet *p)
 	}
 	h = (h ^ h >> 32) * 0x9e3779b97f4a7c15ULL + ports;
 	h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ h >> 32) * 0x94d049bb133111ebULL;
 	return h ^ h >> 32;
 }
 

@@ -72,6 +72,7 @@ func (f *flowBitmap) hash(p *traffic.Packet) uint64 {
 	}
 	h = (h^h>>32)*first + ports
 	h = (h ^ h>>29) * second
+	h = (h ^ h>>32) * third
 	return h ^ h>>32
 }
 
