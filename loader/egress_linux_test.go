@@ -3,6 +3,7 @@ package loader
 import (
 	"strings"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -14,7 +15,7 @@ import (
 // kindOfEgress is what this kernel makes of egress when it is not told.
 func kindOfEgress(t *testing.T) string {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	for _, f := range probeAttach() {
 		if f.Name == "tcx" && f.OK {
 			return EgressTCX

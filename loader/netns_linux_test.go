@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weir/tests/need"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -16,18 +17,6 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
-
-// needRoot skips on a developer's machine what must not be skipped in CI.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
 
 // namespace is a network namespace without a name: nothing but the open file holds it, so that it goes with this process
 // however that ends, and all interfaces with it.
@@ -39,7 +28,7 @@ type namespace struct {
 
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	type made struct {
 		file *os.File
 		err  error
@@ -131,7 +120,7 @@ func (n *namespace) xdp(name string) netlink.LinkXdp {
 // pins makes a BPF file system that is mounted nowhere and reached by its open file: it leaves no trace either.
 func pins(t *testing.T) string {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	context, err := unix.Fsopen("bpf", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		t.Fatal("open BPF file system:", err)
@@ -156,7 +145,7 @@ func tiny(t *testing.T, name string, kind ebpf.ProgramType, verdict int32) *ebpf
 
 func load(t *testing.T, name string, kind ebpf.ProgramType, code asm.Instructions) *ebpf.Program {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: name, Type: kind, License: "Dual BSD/GPL", Instructions: code})
 	if err != nil {
 		t.Fatalf("load program %s: %v", name, err)

@@ -3,6 +3,7 @@ package loader
 import (
 	"context"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -10,7 +11,7 @@ import (
 )
 
 func TestProbe(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	byName := make(map[string]Finding)
 	for _, f := range Probe(t.Context(), "weirt-none") {
 		byName[f.Name] = f

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -95,7 +96,7 @@ func TestTooFewQueues(t *testing.T) {
 }
 
 func TestMissingCapabilitiesAreNamed(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	result := make(chan string)
 	go func() {
 		runtime.LockOSThread() // for ever: the thread without rights ends with the goroutine

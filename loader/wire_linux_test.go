@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -18,7 +19,7 @@ import (
 // wireSet redirects what arrives by a map from an interface to its pair; what has no pair is dropped.
 func wireSet(t *testing.T) (ProgramSet, *ebpf.Map) {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	pairs, err := ebpf.NewMap(&ebpf.MapSpec{Name: "weirt_pairs", Type: ebpf.DevMapHash, KeySize: 4, ValueSize: 4, MaxEntries: 8})
 	if err != nil {
 		t.Fatal(err)

@@ -5,20 +5,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 // What is committed is what weir.proto says.
 func TestGeneratedCodeIsFresh(t *testing.T) {
-	for _, tool := range []string{"protoc", "sh"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%v: apt-get install protobuf-compiler libprotobuf-dev", err)
-			}
-			t.Skipf("%v: apt-get install protobuf-compiler libprotobuf-dev", err)
-		}
-	}
+	need.Tool(t, "protoc", "protobuf-compiler and libprotobuf-dev")
 	out := t.TempDir()
 	if text, err := exec.Command("./generate.sh", out).CombinedOutput(); err != nil {
 		t.Fatalf("generate.sh: %v\n%s", err, text)

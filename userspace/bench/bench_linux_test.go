@@ -181,22 +181,3 @@ func TestDetectPrints(t *testing.T) {
 		t.Errorf("not sane: %+v", d)
 	}
 }
-
-func TestSNMPValue(t *testing.T) {
-	table := []byte("Ip: Forwarding InReceives\nIp: 1 42\nUdp: NoPorts\nUdp: 7\n")
-	for _, tt := range []struct {
-		group, name string
-		want        uint64
-		ok          bool
-	}{
-		{"Ip:", "InReceives", 42, true},
-		{"Udp:", "NoPorts", 7, true},
-		{"Udp:", "InReceives", 0, false},
-		{"Tcp:", "InReceives", 0, false},
-	} {
-		got, err := snmpValue(table, tt.group, tt.name)
-		if got != tt.want || (err == nil) != tt.ok {
-			t.Errorf("%s %s: got %d, %v; want %d", tt.group, tt.name, got, err, tt.want)
-		}
-	}
-}

@@ -1,16 +1,12 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"weir/userspace/lab"
@@ -190,35 +186,6 @@ func (r *proving) options(victim netip.Addr) (o lab.FloodOptions, err error) {
 }
 
 // received is how many IPv4 packets have reached the target's stack (Ip InReceives of RFC 4293): nothing but floods is sent there.
-func (r *proving) received() (count uint64, err error) {
-	err = r.target.Do(func() error {
-		table, err := os.ReadFile("/proc/thread-self/net/snmp")
-		if err != nil {
-			return err
-		}
-		count, err = snmpValue(table, "Ip:", "InReceives")
-		return err
-	})
-	return count, err
-}
-
-// snmpValue finds a value in the kernel's table: a line of names and a line of values with the same first word.
-func snmpValue(table []byte, group, name string) (uint64, error) {
-	var names []string
-	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) == 0 || fields[0] != group {
-			continue
-		}
-		if names == nil {
-			names = fields
-			continue
-		}
-		for i, field := range fields {
-			if i < len(names) && names[i] == name {
-				return strconv.ParseUint(field, 10, 64)
-			}
-		}
-	}
-	return 0, fmt.Errorf("find %s %s in the kernel's counters: it is not there", group, name)
+func (r *proving) received() (uint64, error) {
+	return r.target.Counter("Ip", "InReceives")
 }

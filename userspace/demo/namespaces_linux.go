@@ -1,8 +1,6 @@
 package demo
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -211,35 +207,6 @@ func (w *town) leaked() (uint64, error) {
 }
 
 // refusedDatagrams is the victim's count of datagrams to ports that nobody listens at (Udp NoPorts of RFC 4113, udpNoPorts).
-func (w *town) refusedDatagrams() (count uint64, err error) {
-	err = w.inside.Do(func() (err error) {
-		table, err := os.ReadFile("/proc/thread-self/net/snmp")
-		if err != nil {
-			return err
-		}
-		count, err = snmpValue(table, "Udp:", "NoPorts")
-		return err
-	})
-	return count, err
-}
-
-// snmpValue finds a value in the kernel's table: a line of names and a line of values with the same first word.
-func snmpValue(table []byte, group, name string) (uint64, error) {
-	var names []string
-	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) == 0 || fields[0] != group {
-			continue
-		}
-		if names == nil {
-			names = fields
-			continue
-		}
-		for i, field := range fields {
-			if i < len(names) && names[i] == name {
-				return strconv.ParseUint(field, 10, 64)
-			}
-		}
-	}
-	return 0, fmt.Errorf("find %s %s in the kernel's counters: it is not there", group, name)
+func (w *town) refusedDatagrams() (uint64, error) {
+	return w.inside.Counter("Udp", "NoPorts")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"weir/tests/need"
 	"weir/userspace/traffic"
 )
 
@@ -270,7 +271,7 @@ func checkPackets(t *testing.T, got []decoded, layers []string, sources, dsts Ad
 }
 
 func TestFloodBench(t *testing.T) {
-	privileged(t)
+	need.Root(t)
 	f := openFlood(t, FloodOptions{Frame: frame4(), Destinations: Addresses{Random, netip.MustParsePrefix("10.0.0.0/16")}})
 	for _, tt := range []struct {
 		name  string

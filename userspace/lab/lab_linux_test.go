@@ -10,22 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netns"
 )
-
-// privileged skips on a laptop and fails in CI, where a skipped suite must not look green.
-func privileged(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("these tests need root")
-	}
-	t.Skip("needs root")
-}
 
 func prefixOf(t testing.TB) string {
 	return fmt.Sprintf("weirlab%d-%s", os.Getpid(), strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())))
@@ -33,7 +22,7 @@ func prefixOf(t testing.TB) string {
 
 func openLab(t testing.TB) *Lab {
 	t.Helper()
-	privileged(t)
+	need.Root(t)
 	l, err := New(context.Background(), prefixOf(t))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +89,7 @@ func TestCloseRemovesEverything(t *testing.T) {
 }
 
 func TestCancelRemovesEverything(t *testing.T) {
-	privileged(t)
+	need.Root(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := New(ctx, prefixOf(t))
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"weir/tests/need"
 	"weir/userspace/traffic"
 )
 
@@ -202,13 +202,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestPromtool(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%v: apt-get install prometheus", err)
-		}
-		t.Skipf("%v: apt-get install prometheus", err)
-	}
+	promtool := need.Tool(t, "promtool", "prometheus")
 	_, body := scraped(t, sample, http.MethodGet, "/metrics")
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = strings.NewReader(body)

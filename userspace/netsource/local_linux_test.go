@@ -4,9 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"os"
 	"runtime"
 	"testing"
+	"weir/tests/need"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -17,12 +17,7 @@ import (
 // namespace makes a network namespace that goes when the test ends. It needs root: without, the test is skipped, but not in CI.
 func namespace(t *testing.T) netns.NsHandle {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("not root: CI must run this test")
-		}
-		t.Skip("not root: cannot make a network namespace")
-	}
+	need.Root(t)
 	made := make(chan error)
 	var ns netns.NsHandle
 	go func() {
