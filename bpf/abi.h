@@ -13,6 +13,8 @@
 #define VLAN_DEPTH 3
 #define MPLS_DEPTH 8
 #define EXTENSION_DEPTH 8
+#define TUNNEL_DEPTH 8 /* the most that settings.tunnel_depth may be */
+#define TUNNEL_PORTS 4 /* of VXLAN */
 
 /* Indexes host cells. */
 enum direction {
@@ -48,6 +50,8 @@ enum reason {
 	REASON_BAD_IPV4,
 	REASON_SHORT_IPV6,
 	REASON_BAD_IPV6,
+	REASON_SHORT_TUNNEL,
+	REASON_TUNNEL_DEPTH,
 	REASON_COUNT,
 };
 
@@ -57,6 +61,8 @@ enum anomaly {
 	ANOMALY_SHORT_TRANSPORT,
 	ANOMALY_SHORT_EXTENSION,
 	ANOMALY_EXTENSION_DEPTH,
+	ANOMALY_BROKEN_TUNNEL,
+	ANOMALY_TUNNEL_DEPTH,
 	ANOMALY_COUNT,
 };
 
@@ -124,7 +130,6 @@ struct cpu {
 	__u64 redirect_failed; /* wire: no paired interface to send to */
 	__u64 anomalies[ANOMALY_COUNT];
 	struct count exits[FAMILY_COUNT][REASON_COUNT];
-	__u64 padding[6];
 };
 _Static_assert(sizeof(struct cpu) % 64 == 0, "no two CPUs share a cache line");
 
@@ -185,6 +190,15 @@ struct sample {
 	__u8 data[SAMPLE_BYTES];
 };
 
+/* settings.tunnels: kinds that are looked into. Go: traffic.Tunnels. */
+#define TUNNEL_PSEUDOWIRE (1U << 0) /* Ethernet in MPLS */
+#define TUNNEL_PPPOE (1U << 1)
+#define TUNNEL_GRE (1U << 2)
+#define TUNNEL_ERSPAN (1U << 3)
+#define TUNNEL_IPIP (1U << 4)
+#define TUNNEL_UDP (1U << 5) /* those with ports */
+#define TUNNEL_L2TPV3 (1U << 6)
+
 /* Known when the program is loaded: the verifier removes what these rule out. */
 struct settings {
 	__u64 flow_seed;
@@ -196,7 +210,14 @@ struct settings {
 	__u8 has_ipv6;        /* we have IPv6 networks */
 	__u8 has_dynamic4;    /* we have IPv4 networks without dense cells */
 	__u8 has_buff_len;    /* the kernel knows multi-buffer frames */
-	__u8 reserved;
+	__u8 tunnel_depth;    /* tunnels within each other that are looked into */
+	__u16 tunnels;        /* TUNNEL_ bits; 0: none is looked into, and inner and depth say nothing */
+	__u16 vxlan_ports[TUNNEL_PORTS]; /* UDP ports; 0: none, here and in the next three */
+	__u16 geneve_port;
+	__u16 gtpu_port;
+	__u16 l2tp_port;
+	__u8 inner;           /* the innermost addresses count, not the outermost */
+	__u8 reserved[3];
 };
 
 #endif

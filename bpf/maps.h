@@ -27,7 +27,10 @@ struct packet {
 	__u8 neighbour; /* 1: IPv6 neighbour discovery */
 	__u8 anomaly; /* enum anomaly */
 	__u16 at; /* where the parser is, see forget() */
+	__u16 next; /* enum layer, or an ethertype: what is at `at` and not looked into yet */
+	__u8 depth; /* tunnels that were opened */
 };
+_Static_assert(sizeof(struct packet) == 64, "the packet in hand is one cache line");
 
 /*
  * [cpu]: the packet in hand. It lies in a map and not on the stack, because the verifier knows nothing of what is in a map:

@@ -14,9 +14,28 @@
 #include "headers/bpf_endian.h"
 #include "headers/bpf_helpers.h"
 #include "abi.h"
+#include "maps.h"
 
 #define ETH_P_QINQ_OLD 0x9100
 #define PROTOCOL_UNKNOWN 255
+
+#define NEXT_UNCLEAR 0x10000 /* no ethertype: what is behind MPLS labels takes a closer look */
+
+/* What packet.next may be besides an ethertype: these are lower than any. The first ones are headers that hide another packet. */
+enum layer {
+	LAYER_NONE,
+	LAYER_PSEUDOWIRE, /* what is behind an MPLS label stack */
+	LAYER_PPPOE,
+	LAYER_GRE,
+	LAYER_VXLAN, /* from here to L2TP: from the UDP header on */
+	LAYER_GENEVE,
+	LAYER_GTPU,
+	LAYER_L2TP,
+	LAYER_L2TPV3,
+	LAYER_ETHERNET,
+	LAYER_PPP,
+	LAYER_IP, /* of whatever version */
+};
 
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
@@ -49,15 +68,9 @@ static __always_inline void forget(struct cursor *c, struct packet *p)
 	c->at = c->start + (p->at & 0x7fff);
 }
 
-/* Behind the Ethernet header and its VLAN tags. Returns the ethertype in host byte order, or -reason. */
-static __always_inline int parse_ethernet(struct cursor *c, struct packet *p)
+/* Behind VLAN tags, if type is that of one. Returns the ethertype that they end with in host byte order, or -reason. */
+static __always_inline int parse_tags(struct cursor *c, struct packet *p, __u16 type)
 {
-	struct ethhdr *eth = take(c, sizeof(*eth));
-	__u16 type;
-
-	if (!eth)
-		return -REASON_SHORT_ETHERNET;
-	type = bpf_ntohs(eth->h_proto);
 #pragma unroll
 	for (int depth = 0; depth <= VLAN_DEPTH; depth++) {
 		__be16 *tag;
@@ -75,7 +88,33 @@ static __always_inline int parse_ethernet(struct cursor *c, struct packet *p)
 	return type;
 }
 
-/* Behind an MPLS label stack. Returns the ethertype that the first nibble behind it stands for, or -reason. */
+/* Behind the Ethernet header and its VLAN tags. */
+static __always_inline int parse_ethernet(struct cursor *c, struct packet *p)
+{
+	struct ethhdr *eth = take(c, sizeof(*eth));
+
+	if (!eth)
+		return -REASON_SHORT_ETHERNET;
+	return parse_tags(c, p, bpf_ntohs(eth->h_proto));
+}
+
+/* The ethertype of the IP version that the first nibble stands for, or -reason. */
+static __always_inline int parse_version(const struct cursor *c)
+{
+	__u8 *first = c->at;
+
+	if ((void *)(first + 1) > c->end)
+		return -REASON_NOT_IP;
+	switch (*first >> 4) {
+	case 4:
+		return ETH_P_IP;
+	case 6:
+		return ETH_P_IPV6;
+	}
+	return -REASON_NOT_IP;
+}
+
+/* Behind an MPLS label stack. Returns the ethertype of what is there, NEXT_UNCLEAR, or -reason. */
 static __always_inline int parse_mpls(struct cursor *c, struct packet *p)
 {
 #pragma unroll /* 5.10 takes no loop whose end falls through into its head, as the compiler lays them out */
@@ -85,21 +124,21 @@ static __always_inline int parse_mpls(struct cursor *c, struct packet *p)
 		if (!label)
 			return -REASON_SHORT_MPLS;
 		forget(c, p);
-		if (label[2] & 1) { /* bottom of the stack, RFC 3032 section 2.1 */
-			__u8 *first = c->at;
-
-			if ((void *)(first + 1) > c->end)
-				return -REASON_NOT_IP;
-			switch (*first >> 4) {
-			case 4:
-				return ETH_P_IP;
-			case 6:
-				return ETH_P_IPV6;
-			}
-			return -REASON_NOT_IP;
-		}
+		if (label[2] & 1) /* bottom of the stack, RFC 3032 section 2.1 */
+			return settings.tunnels & TUNNEL_PSEUDOWIRE ? NEXT_UNCLEAR : parse_version(c);
 	}
 	return -REASON_MPLS_DEPTH;
+}
+
+/* The addresses are about to be replaced by those inside a tunnel, which has a transport header of its own. */
+static __always_inline void forget_outside(struct packet *p)
+{
+	if (!settings.inner)
+		return;
+	p->source_port = 0;
+	p->destination_port = 0;
+	p->tcp_flags = 0;
+	p->fragment = 0;
 }
 
 /* Fills in addresses and protocol (RFC 791). Returns 1 when a transport header follows, 0 when none does, or -reason. */
@@ -115,6 +154,7 @@ static __always_inline int parse_ipv4(struct cursor *c, struct packet *p)
 		return -REASON_BAD_IPV4;
 	if (!take(c, header - sizeof(*ip)))
 		return -REASON_SHORT_IPV4;
+	forget_outside(p);
 	p->family = FAMILY_IPV4;
 	p->protocol = ip->protocol;
 	p->source4 = bpf_ntohl(ip->saddr);
@@ -191,6 +231,7 @@ static __always_inline int parse_ipv6(struct cursor *c, struct packet *p)
 		return -REASON_SHORT_IPV6;
 	if (ip->version != 6)
 		return -REASON_BAD_IPV6;
+	forget_outside(p);
 	p->family = FAMILY_IPV6;
 	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
 	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
@@ -225,11 +266,51 @@ static __always_inline void parse_transport(struct cursor *c, struct packet *p)
 		p->tcp_flags = header[13];
 }
 
-/* The whole frame. Returns 0 when the addresses are known, else the reason why they are not. */
-static __always_inline enum reason parse(struct cursor *c, struct packet *p)
+/* The tunnel whose header comes next, by an IP packet's protocol and ports; the inner addresses count. */
+static __always_inline __u16 tunnel_in(const struct packet *p)
 {
-	int next = parse_ethernet(c, p);
+	__u16 port = p->destination_port;
 
+	if (p->anomaly)
+		return LAYER_NONE;
+	switch (p->protocol) {
+	case IPPROTO_UDP:
+		if (!(settings.tunnels & TUNNEL_UDP))
+			break;
+#pragma unroll
+		for (int i = 0; i < TUNNEL_PORTS; i++) {
+			if (settings.vxlan_ports[i] && port == settings.vxlan_ports[i])
+				return LAYER_VXLAN;
+		}
+		if (settings.geneve_port && port == settings.geneve_port)
+			return LAYER_GENEVE;
+		if (settings.gtpu_port && port == settings.gtpu_port)
+			return LAYER_GTPU;
+		if (settings.l2tp_port && (port == settings.l2tp_port || p->source_port == settings.l2tp_port))
+			return LAYER_L2TP;
+		break;
+	case IPPROTO_IPIP:
+		return settings.tunnels & TUNNEL_IPIP ? ETH_P_IP : LAYER_NONE;
+	case IPPROTO_IPV6:
+		return settings.tunnels & TUNNEL_IPIP ? ETH_P_IPV6 : LAYER_NONE;
+	case IPPROTO_GRE:
+		return settings.tunnels & (TUNNEL_GRE | TUNNEL_ERSPAN) ? LAYER_GRE : LAYER_NONE;
+	case IPPROTO_L2TP:
+		return settings.tunnels & TUNNEL_L2TPV3 ? LAYER_L2TPV3 : LAYER_NONE;
+	}
+	return LAYER_NONE;
+}
+
+/* Leaves what is at the cursor for look_inside(). */
+static __always_inline void leave_inside(const struct cursor *c, struct packet *p, __u16 next)
+{
+	p->at = c->at - c->start;
+	p->next = next;
+}
+
+/* From behind Ethernet and its tags on; next is the ethertype, or -reason. Returns as parse() does. */
+static __always_inline enum reason parse_network(struct cursor *c, struct packet *p, int next)
+{
 	if (next == ETH_P_MPLS_UC || next == ETH_P_MPLS_MC)
 		next = parse_mpls(c, p);
 	switch (next) {
@@ -242,14 +323,34 @@ static __always_inline enum reason parse(struct cursor *c, struct packet *p)
 	case ETH_P_ARP:
 	case ETH_P_RARP:
 		return REASON_ARP;
+	case NEXT_UNCLEAR:
+		if (settings.tunnels & TUNNEL_PSEUDOWIRE)
+			leave_inside(c, p, LAYER_PSEUDOWIRE);
+		return REASON_NOT_IP;
+	case ETH_P_PPP_SES:
+		if (settings.tunnels & TUNNEL_PPPOE)
+			leave_inside(c, p, LAYER_PPPOE);
+		return REASON_NOT_IP;
 	default:
 		return next < 0 ? -next : REASON_NOT_IP;
 	}
 	if (next < 0)
 		return -next;
-	if (next)
-		parse_transport(c, p);
+	if (!next)
+		return 0;
+	parse_transport(c, p);
+	if (settings.inner)
+		leave_inside(c, p, tunnel_in(p));
 	return 0;
+}
+
+/*
+ * The whole frame. Returns 0 when the addresses are known, else the reason why they are not. Where there is more inside that
+ * is to be looked into, p->next says what.
+ */
+static __always_inline enum reason parse(struct cursor *c, struct packet *p)
+{
+	return parse_network(c, p, parse_ethernet(c, p));
 }
 
 #endif

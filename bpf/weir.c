@@ -9,6 +9,7 @@
 #include "abi.h"
 #include "maps.h"
 #include "parse.h"
+#include "tunnel.h"
 #include "locate.h"
 #include "verdict.h"
 #include "account.h"
@@ -107,7 +108,39 @@ static __always_inline struct packet *begin(__u32 length, __u32 packets)
 	return p;
 }
 
-static __always_inline enum reason measure(const struct frame *f, struct packet *p)
+/*
+ * One step into a tunnel. Functions that the verifier looks at once, however often they are called, because they are global:
+ * these may be given the context and nothing else.
+ */
+__noinline int unwrap_xdp(struct xdp_md *ctx)
+{
+	__u32 id = bpf_get_smp_processor_id();
+	struct packet *p = bpf_map_lookup_elem(&in_hand, &id);
+
+	return p ? step_inside((void *)(long)ctx->data, (void *)(long)ctx->data_end, p) : REASON_OTHER;
+}
+
+__noinline int unwrap_egress(struct __sk_buff *skb)
+{
+	__u32 id = bpf_get_smp_processor_id();
+	struct packet *p = bpf_map_lookup_elem(&in_hand, &id);
+
+	return p ? step_inside((void *)(long)skb->data, (void *)(long)skb->data_end, p) : REASON_OTHER;
+}
+
+/* What parse() has left for later. Between two tunnels there may be IP behind labels, which is a step as well. */
+static __always_inline enum reason look_inside(void *ctx, bool egress, const struct packet *p, enum reason reason)
+{
+#pragma unroll
+	for (int i = 0; i < 2 * (TUNNEL_DEPTH + 1); i++) {
+		if (!p->next)
+			break;
+		reason = egress ? unwrap_egress(ctx) : unwrap_xdp(ctx);
+	}
+	return reason;
+}
+
+static __always_inline enum reason measure(void *ctx, const struct frame *f, struct packet *p)
 {
 	struct cursor cursor = { .at = f->data, .end = f->end, .start = f->data };
 	__u32 id = bpf_get_smp_processor_id();
@@ -118,6 +151,8 @@ static __always_inline enum reason measure(const struct frame *f, struct packet 
 	if (!cpu)
 		return REASON_OTHER;
 	reason = parse(&cursor, p);
+	if (settings.tunnels)
+		reason = look_inside(ctx, f->egress, p, reason);
 	if (reason)
 		return leave(cpu, p, reason);
 	count_anomaly(cpu, p);
@@ -157,7 +192,7 @@ int weir_xdp(struct xdp_md *ctx)
 
 	if (!p)
 		return XDP_PASS;
-	reason = measure(&f, p);
+	reason = measure(ctx, &f, p);
 	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
 		return XDP_DROP;
 	if (settings.role == ROLE_WIRE)
@@ -184,7 +219,7 @@ int weir_egress(struct __sk_buff *skb)
 
 	if (!p)
 		return TC_ACT_UNSPEC;
-	reason = measure(&f, p);
+	reason = measure(skb, &f, p);
 	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
 		return TC_ACT_SHOT;
 	return TC_ACT_UNSPEC;

@@ -24,16 +24,21 @@ type parsed struct {
 	Anomaly          traffic.Anomaly
 }
 
-// kernelParser runs frames through the floor program, which parses and drops, and reads what it made of them.
-type kernelParser struct {
+// parsers are both parsers with the same settings: the kernel's is read by what the program leaves behind.
+type parsers struct {
 	plane *DataPlane
 	prog  *ebpf.Program
+	user  *packet.Parser
 }
 
-func newKernelParser(t testing.TB) kernelParser {
+func newParsers(t testing.TB, tunnels traffic.Tunnels) parsers {
 	t.Helper()
 	need.Root(t)
-	d, err := Load(Plan{Locate4: make([]uint32, 1<<16), Slots: 1, DenseSlots: 1})
+	user, err := packet.NewParser(tunnels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Load(Plan{Locate4: make([]uint32, 1<<16), Slots: 1, DenseSlots: 1, Tunnels: tunnels})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +51,10 @@ func newKernelParser(t testing.TB) kernelParser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kernelParser{d, prog}
+	return parsers{d, prog, user}
 }
 
-func (k kernelParser) parse(t testing.TB, frame []byte) parsed {
+func (k parsers) inKernel(t testing.TB, frame []byte) parsed {
 	t.Helper()
 	before := k.plane.Counters()
 	inHand := k.plane.maps["in_hand"]
@@ -111,9 +116,9 @@ func leftBy(t testing.TB, before, after Counters) traffic.Reason {
 	return left[0]
 }
 
-func userParse(frame []byte) parsed {
+func (k parsers) inUserSpace(frame []byte) parsed {
 	var p traffic.Packet
-	out := parsed{Reason: packet.Parse(frame, uint32(len(frame)), &p)}
+	out := parsed{Reason: k.user.Parse(frame, uint32(len(frame)), &p)}
 	if out.Reason != traffic.ReasonOK {
 		return out
 	}
@@ -122,9 +127,9 @@ func userParse(frame []byte) parsed {
 	return out
 }
 
-func (k kernelParser) agree(t testing.TB, frame []byte) {
+func (k parsers) agree(t testing.TB, frame []byte) {
 	t.Helper()
-	got, want := k.parse(t, frame), userParse(frame)
+	got, want := k.inKernel(t, frame), k.inUserSpace(frame)
 	if diff := cmp.Diff(got, want, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("XDP and user space disagree on % x (-xdp +user space):\n%s", frame, diff)
 	}
@@ -150,8 +155,12 @@ const shortest = 14
 
 // Every seed, cut at every length, is the same to both parsers.
 func TestParsersAgree(t *testing.T) {
-	k := newKernelParser(t)
-	for _, seed := range seeds() {
+	newParsers(t, traffic.Tunnels{}).agreeOnCuts(t, seeds())
+}
+
+func (k parsers) agreeOnCuts(t *testing.T, seeds [][]byte) {
+	t.Helper()
+	for _, seed := range seeds {
 		for n := shortest; n <= len(seed); n++ {
 			k.agree(t, pt.Cut(seed, n))
 		}
@@ -160,15 +169,17 @@ func TestParsersAgree(t *testing.T) {
 
 // Frames with random bytes changed are the same to both parsers; 20,000 of them, always the same ones, or a tenth where time is short.
 func TestParsersAgreeOnDamage(t *testing.T) {
-	k := newKernelParser(t)
+	newParsers(t, traffic.Tunnels{}).agreeOnDamage(t, seeds(), 20_000)
+}
+
+func (k parsers) agreeOnDamage(t *testing.T, seeds [][]byte, n int) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(7, 11))
-	all := seeds()
-	n := 20_000
 	if testing.Short() {
 		n /= 10
 	}
 	for range n {
-		frame := pt.Set(all[random.IntN(len(all))], 0)
+		frame := pt.Set(seeds[random.IntN(len(seeds))], 0)
 		for range 1 + random.IntN(4) {
 			frame[12+random.IntN(len(frame)-12)] = byte(random.Uint32())
 		}
@@ -180,14 +191,16 @@ func TestParsersAgreeOnDamage(t *testing.T) {
 }
 
 func FuzzParsersAgree(f *testing.F) {
-	k := newKernelParser(f)
-	for _, seed := range seeds() {
+	plain, outer, inner := newParsers(f, traffic.Tunnels{}), newParsers(f, pt.AllTunnels(false, 2)), newParsers(f, pt.AllTunnels(true, 8))
+	for _, seed := range append(seeds(), tunnelSeeds()...) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if len(frame) < shortest || len(frame) > 3000 {
 			t.Skip()
 		}
-		k.agree(t, frame)
+		plain.agree(t, frame)
+		outer.agree(t, frame)
+		inner.agree(t, frame)
 	})
 }

@@ -129,6 +129,7 @@ func (d *DataPlane) size() error {
 		Cpus:       uint32(d.cpus),
 		FoldHosts:  uint32(p.FoldHosts),
 	}
+	set.look(p.Tunnels.Effective())
 	for _, n := range p.Dynamic {
 		if n.Prefix.Addr().Is4() {
 			set.HasDynamic4 = 1

@@ -25,9 +25,10 @@ type Plan struct {
 	Filter6    []uint64  // map filter6
 	Dynamic    []Network // by number; their own slots begin at DenseSlots
 	DenseSlots int
-	Slots      int    // per CPU and direction; those from DenseSlots+len(Dynamic) on are handed out on demand
-	FoldHosts  int    // hosts of one /24 or /64 that may have cells of their own
-	RingBytes  int    // of the ring buffer for samples: a power of two and a multiple of the page size; 0: 1 MiB
+	Slots      int // per CPU and direction; those from DenseSlots+len(Dynamic) on are handed out on demand
+	FoldHosts  int // hosts of one /24 or /64 that may have cells of their own
+	RingBytes  int // of the ring buffer for samples: a power of two and a multiple of the page size; 0: 1 MiB
+	Tunnels    traffic.Tunnels
 	PinPath    string // directory in a BPF file system in which the maps outlive the daemon; "": nowhere
 }
 
@@ -65,6 +66,9 @@ func (p *Plan) check() error {
 	case len(p.Locate4) < 1<<16:
 		return fmt.Errorf("plan data plane: locate4 has %d entries; needs 65536 or more", len(p.Locate4))
 	}
+	if err := p.Tunnels.Check(); err != nil {
+		return fmt.Errorf("plan data plane: %w", err)
+	}
 	return nil
 }
 
@@ -91,7 +95,7 @@ func (p *Plan) fingerprint(cpus int) uint64 {
 }
 
 // abiVersion changes with every incompatible change of bpf/abi.h or bpf/maps.h.
-const abiVersion = 1
+const abiVersion = 2
 
 // mappedBits is the length of p within the IPv4-mapped IPv6 space that map keys are in.
 func mappedBits(p netip.Prefix) int {

@@ -51,13 +51,12 @@ type weirCpu struct {
 	SamplesLost    uint64
 	FoldedPackets  uint64
 	RedirectFailed uint64
-	Anomalies      [4]uint64
-	Exits          [3][17]struct {
+	Anomalies      [6]uint64
+	Exits          [3][19]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64
 	}
-	Padding [6]uint64
 }
 
 type weirFold struct {
@@ -97,7 +96,9 @@ type weirPacket struct {
 	Neighbour       uint8
 	Anomaly         uint8
 	At              uint16
-	_               [4]byte
+	Next            uint16
+	Depth           uint8
+	_               [1]byte
 }
 
 type weirPrefixKey struct {
@@ -117,7 +118,15 @@ type weirSettings struct {
 	HasIpv6     uint8
 	HasDynamic4 uint8
 	HasBuffLen  uint8
-	Reserved    uint8
+	TunnelDepth uint8
+	Tunnels     uint16
+	VxlanPorts  [4]uint16
+	GenevePort  uint16
+	GtpuPort    uint16
+	L2tpPort    uint16
+	Inner       uint8
+	Reserved    [3]uint8
+	_           [4]byte
 }
 
 type weirVerdicts struct {

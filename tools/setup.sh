@@ -19,9 +19,17 @@ bird bird2
 /usr/lib/frr/bgpd frr
 gobgpd gobgpd
 exabgp exabgp
+softflowd softflowd
+pmacctd pmacct
+nfreplay nfdump
+fastnetmon fastnetmon
 xz xz-utils
 ip iproute2
 ethtool ethtool
+gcc gcc
+/usr/include/stdio.h libc6-dev
+/usr/include/pcap/pcap.h libpcap-dev
+luajit luajit
 "
 attempts="1 2 3"
 hurry=
@@ -84,10 +92,11 @@ for attempt in $attempts; do
 	# shellcheck disable=SC2086 # the lists are words
 	if $sudo apt-get update -q -o Acquire::Retries=3 $hurry &&
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 $hurry $missing; then
-		# Package and service have one name, but for BIRD's.
-		for package in prometheus bird2 frr gobgpd exabgp; do
-			case " $missing " in *" $package "*)
-				if command -v systemctl >/dev/null; then $sudo systemctl -q disable "${package%2}"; fi ;;
+		# Packages and their services.
+		for pair in prometheus:prometheus bird2:bird frr:frr gobgpd:gobgpd exabgp:exabgp softflowd:softflowd pmacct:pmacctd pmacct:nfacctd \
+			pmacct:sfacctd pmacct:uacctd nfdump:nfdump fastnetmon:fastnetmon; do
+			case " $missing " in *" ${pair%:*} "*)
+				if command -v systemctl >/dev/null; then $sudo systemctl -q disable "${pair#*:}"; fi ;;
 			esac
 		done
 		exit 0

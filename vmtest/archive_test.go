@@ -55,7 +55,7 @@ func makeModule(t *testing.T, path, depends string) {
 	t.Helper()
 	objcopy := need.Tool(t, "llvm-objcopy-14", "llvm-14")
 	info := filepath.Join(t.TempDir(), "modinfo")
-	if err := os.WriteFile(info, []byte("license=GPL\x00depends="+depends+"\x00name=x\x00"), 0o644); err != nil {
+	if err := os.WriteFile(info, []byte("license=GPL\x00depends="+depends+"\x00name=x\x00vermagic=6.1.0-56-cloud-amd64 SMP preempt\x00"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Executable()
@@ -86,6 +86,56 @@ func TestFindModules(t *testing.T) {
 	}
 	if diff := cmp.Diff(absent, []string{"af_packet"}); diff != "" {
 		t.Errorf("absent (-got +want)\n%s", diff)
+	}
+}
+
+func TestFindExternal(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := findExternal(dir); err == nil || !strings.Contains(err.Error(), "there is no NAME.ko in ") {
+		t.Errorf("empty folder: got %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	makeModule(t, filepath.Join(dir, "netmap.ko"), "ptp")
+	makeModule(t, filepath.Join(dir, "other", "pf-ring.ko"), "")
+	all, err := findExternal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range all {
+		got = append(got, e.name+" "+e.release+" "+strings.Join(e.depends, ","))
+	}
+	if diff := cmp.Diff(got, []string{"netmap 6.1.0-56-cloud-amd64 ptp", "pf_ring 6.1.0-56-cloud-amd64 "}); diff != "" {
+		t.Errorf("(-got +want)\n%s", diff)
+	}
+	if n := len(fitting(all, "6.1.0-56-cloud-amd64")); n != 2 {
+		t.Errorf("%d fit their own kernel", n)
+	}
+	if fit := fitting(all, "6.12.0"); len(fit) != 0 {
+		t.Errorf("these fit another kernel: %v", fit)
+	}
+	for suite, want := range map[Suite]bool{{}: true, {Module: "netmap"}: true, {Module: "pf_ring"}: false} {
+		if got := suite.runsWith(all[:1]); got != want {
+			t.Errorf("%+v runs with netmap: %v, want %v", suite, got, want)
+		}
+	}
+	if got := wanted(all); got[len(got)-1] != "ptp" {
+		t.Errorf("what netmap depends on is missing in %v", got)
+	}
+}
+
+func TestKernelRelease(t *testing.T) {
+	root := t.TempDir()
+	if _, err := kernelRelease(root); err == nil {
+		t.Error("no error without modules")
+	}
+	if err := os.MkdirAll(filepath.Join(root, "usr", "lib", "modules", "7.0.1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := kernelRelease(root); err != nil || got != "7.0.1" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -63,7 +63,7 @@ func Build(ctx context.Context, dir string, suites []Suite) (*Binaries, error) {
 }
 
 // writeInitial writes the guest's initial file system. timeout is what each test binary gets.
-func (b *Binaries) writeInitial(file string, modules []module, timeout time.Duration) (err error) {
+func (b *Binaries) writeInitial(file string, modules []module, given []external, timeout time.Duration) (err error) {
 	out, err := os.Create(file)
 	if err != nil {
 		return err
@@ -85,9 +85,17 @@ func (b *Binaries) writeInitial(file string, modules []module, timeout time.Dura
 	for _, m := range modules {
 		name := "/modules/" + m.name + ".ko"
 		a.file(name, 0o644, m.data)
-		plan.Modules = append(plan.Modules, name)
+		plan.Modules = append(plan.Modules, Insert{File: name})
+	}
+	for _, m := range given {
+		name := "/given/" + m.name + ".ko"
+		a.file(name, 0o644, m.data)
+		plan.Modules = append(plan.Modules, Insert{name, parameters(m.name)})
 	}
 	for _, t := range b.tests {
+		if !t.suite.runsWith(given) {
+			continue
+		}
 		dir := path.Join("/tests", t.suite.Package)
 		binary := path.Join(dir, "run.test")
 		if err := add(binary, t.file, 0o755); err != nil {
@@ -115,7 +123,11 @@ func (b *Binaries) writeInitial(file string, modules []module, timeout time.Dura
 		if t.suite.Skip != "" {
 			args = append(args, "-test.skip="+t.suite.Skip)
 		}
-		plan.Tests = append(plan.Tests, Run{Name: t.suite.Package, Dir: dir, Args: args})
+		run := Run{Name: t.suite.Package, Dir: dir, Args: args}
+		if t.suite.Module != "" {
+			run.Env = []string{ModuleVariable + "=" + t.suite.Module}
+		}
+		plan.Tests = append(plan.Tests, run)
 	}
 	data, err := json.Marshal(plan)
 	if err != nil {
@@ -128,20 +140,20 @@ func (b *Binaries) writeInitial(file string, modules []module, timeout time.Dura
 	return buffered.Flush()
 }
 
-// Boot runs all tests under the kernel that is unpacked in root, and writes what the guest reports to report as it comes.
+// Boot runs all tests under the kernel that is unpacked in root, with the given modules, which must be made for it, and writes what the guest reports to report as it comes.
 // work is an empty folder for the guest's files; ctx ends a guest that hangs; timeout is what each test binary gets inside
 // it. absent are the modules that this kernel does not have; an error from a guest that ran carries the end of its console.
-func (b *Binaries) Boot(ctx context.Context, root, work string, timeout time.Duration, report io.Writer) (absent []string, err error) {
+func (b *Binaries) Boot(ctx context.Context, root, work string, given []external, timeout time.Duration, report io.Writer) (absent []string, err error) {
 	kernel, err := findKernel(root)
 	if err != nil {
 		return nil, err
 	}
-	modules, absent, err := findModules(root, Modules())
+	modules, absent, err := findModules(root, wanted(given))
 	if err != nil {
 		return nil, err
 	}
 	initial, console := filepath.Join(work, "initial.cpio"), filepath.Join(work, "console")
-	if err := b.writeInitial(initial, modules, timeout); err != nil {
+	if err := b.writeInitial(initial, modules, given, timeout); err != nil {
 		return absent, err
 	}
 	defer os.Remove(initial)

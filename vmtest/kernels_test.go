@@ -21,7 +21,14 @@ func suites() []Suite {
 	return []Suite{
 		{Package: "weir/vmtest/smoke"},
 		{Package: "weir/loader", Skip: "^TestEnumsHaveGoNames$"}, // which reads C, and runs no program
+		{Package: "weir/userspace/capture/netmap", Run: "^TestModule", Module: "netmap"},
+		{Package: "weir/userspace/capture/pfring", Run: "^TestModule", Module: "pf_ring"},
 	}
+}
+
+// suitesWith are those that run in a guest with these modules from elsewhere.
+func suitesWith(given []external) []Suite {
+	return slices.DeleteFunc(suites(), func(s Suite) bool { return !s.runsWith(given) })
 }
 
 // A guest boots within seconds; the rest is for tests under software emulation.
@@ -30,7 +37,8 @@ const (
 	guestTimeout  = 8 * time.Minute
 )
 
-// TestKernels runs all suites under each of Debian's kernels, or under those that KERNELS names ("5.10,newest").
+// TestKernels runs all suites under each of Debian's kernels, or under those that KERNELS names ("5.10,newest"). MODULES names a folder
+// of modules from elsewhere (netmap.ko, pf_ring.ko): each is inserted into the kernel that it was built for, and the suites about it run.
 func TestKernels(t *testing.T) {
 	need.Tool(t, "qemu-system-x86_64", "qemu-system-x86")
 	need.Tool(t, "apt-get", "apt")
@@ -49,13 +57,23 @@ func TestKernels(t *testing.T) {
 	if err != nil {
 		need.Missing(t, "%v", err)
 	}
-	binaries, err := Build(t.Context(), t.TempDir(), suites())
+	var given []external
+	if dir := os.Getenv("MODULES"); dir != "" {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join("..", dir) // as it was meant where make runs
+		}
+		if given, err = findExternal(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binaries, err := Build(t.Context(), t.TempDir(), suitesWith(given))
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	var fetching, mutex sync.Mutex
 	reports := map[string]*Report{}
+	fitted := 0
 	var names []string
 	t.Run("on", func(t *testing.T) {
 		for _, k := range kernels {
@@ -71,28 +89,41 @@ func TestKernels(t *testing.T) {
 				case err != nil:
 					need.Missing(t, "kernel %s: %v", k.Name, err)
 				}
-				report := runKernel(t, binaries, root, name)
+				release, err := kernelRelease(root)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fit := fitting(given, release)
+				report := runKernel(t, binaries, root, name, fit)
 				mutex.Lock()
 				defer mutex.Unlock()
 				reports[k.Name] = report
+				fitted += len(fit)
 			})
 		}
 	})
+	if fitted < len(given) {
+		var lines []string
+		for _, e := range given {
+			lines = append(lines, e.name+".ko for "+e.release)
+		}
+		t.Errorf("%d of the modules in MODULES fit none of the kernels: %s", len(given)-fitted, strings.Join(lines, ", "))
+	}
 	t.Logf("what is missing where:\n%s", Table(names, reports))
 }
 
-func runKernel(t *testing.T, binaries *Binaries, root, name string) *Report {
+func runKernel(t *testing.T, binaries *Binaries, root, name string, given []external) *Report {
 	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout)
 	defer cancel()
 	var text strings.Builder
 	began := time.Now()
-	absent, err := binaries.Boot(ctx, root, t.TempDir(), binaryTimeout, io.MultiWriter(&text, t.Output()))
+	absent, err := binaries.Boot(ctx, root, t.TempDir(), given, binaryTimeout, io.MultiWriter(&text, t.Output()))
 	if err != nil {
 		t.Errorf("kernel %s: %v", name, err)
 	}
 	report := ParseReport(text.String())
 	t.Logf("%s: Linux %s, %d tests, %.1f s; not among its modules: %v", name, report.Release, len(report.Tests), time.Since(began).Seconds(), absent)
-	for _, f := range report.Failures(suites()) {
+	for _, f := range report.Failures(suitesWith(given)) {
 		t.Error(f)
 	}
 	return report

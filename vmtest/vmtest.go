@@ -6,6 +6,7 @@ type Suite struct {
 	Package string // import path; a testdata folder beside it is taken along
 	Run     string // -test.run pattern; empty: all
 	Skip    string // -test.skip pattern; empty: none
+	Module  string // a module from outside of the kernel that the tests are about: they run where it is given; empty: they run everywhere
 }
 
 // Kernel says which kernel to fetch: the highest version among the packages of one suite whose names match.
@@ -34,8 +35,14 @@ func Modules() []string {
 
 // Plan is what the guest does, as /plan.json in its initial file system.
 type Plan struct {
-	Modules []string `json:"modules"` // files, in the order of insertion
+	Modules []Insert `json:"modules"` // in this order
 	Tests   []Run    `json:"tests"`
+}
+
+// Insert is a module and its parameters.
+type Insert struct {
+	File       string `json:"file"`
+	Parameters string `json:"parameters"`
 }
 
 // Run is one test binary and its arguments.
@@ -43,7 +50,11 @@ type Run struct {
 	Name string   `json:"name"`
 	Dir  string   `json:"dir"`
 	Args []string `json:"args"` // Args[0] is the binary
+	Env  []string `json:"env"`  // beyond what every test gets
 }
+
+// ModuleVariable is set, for the tests of a Suite with a Module, to the module's name: it is inserted.
+const ModuleVariable = "WEIR_MODULE"
 
 // The guest's report is the tests' own output between these lines, each followed by a name or verdict.
 const (

@@ -19,6 +19,7 @@ type commands struct {
 	BenchXDP    func(context.Context, benchXDPOptions, io.Writer) error
 	BenchDetect func(context.Context, benchDetectOptions, io.Writer) error
 	BenchBGP    func(context.Context, benchBGPOptions, io.Writer) error
+	BenchFlow   func(context.Context, benchFlowOptions, io.Writer) error
 	Doctor      func(context.Context, doctorOptions, io.Writer) error
 }
 
@@ -40,6 +41,8 @@ type replayOptions struct {
 	PPS        float64  // 0: not set
 	Mbps       float64
 	Flows      float64
+	AsFlows    bool // the datagrams of exporters, not the packets themselves
+	Pace       float64
 	JSON       bool
 }
 
@@ -56,6 +59,10 @@ type benchDetectOptions struct {
 
 type benchBGPOptions struct {
 	Runs int
+	JSON bool
+}
+
+type benchFlowOptions struct {
 	JSON bool
 }
 
@@ -101,8 +108,10 @@ func newApp(c commands, term terminal) *cli.App {
 		banCommand(term),
 		unbanCommand(term),
 		bgpCommand(term),
+		exportersCommand(term),
 		benchCommand(c, term),
 		doctorCommand(c.Doctor, term),
+		enginesCommand(term),
 		versionCommand(term),
 		completionCommand(term),
 		speakerCommand(),

@@ -104,6 +104,7 @@ func TestPartsGetTheirOptions(t *testing.T) {
 		BenchXDP:    func(_ context.Context, o benchXDPOptions, _ io.Writer) error { got = o; return nil },
 		BenchDetect: func(_ context.Context, o benchDetectOptions, _ io.Writer) error { got = o; return nil },
 		BenchBGP:    func(_ context.Context, o benchBGPOptions, _ io.Writer) error { got = o; return nil },
+		BenchFlow:   func(_ context.Context, o benchFlowOptions, _ io.Writer) error { got = o; return nil },
 		Doctor:      func(_ context.Context, o doctorOptions, _ io.Writer) error { got = o; return nil },
 	}
 	for _, test := range []struct {
@@ -118,6 +119,8 @@ func TestPartsGetTheirOptions(t *testing.T) {
 		{"bench detect --json --runs 3", benchDetectOptions{3, true}},
 		{"bench bgp --json --runs 3", benchBGPOptions{3, true}},
 		{"bench bgp", benchBGPOptions{Runs: 50}},
+		{"bench flow", benchFlowOptions{}},
+		{"bench flow --json", benchFlowOptions{JSON: true}},
 		{"doctor --config C", doctorOptions{ConfigPath: "C"}},
 	} {
 		got = nil

@@ -38,6 +38,10 @@ func flood() traffic.Record {
 type fake struct {
 	asked any
 	bgp   api.BGPStatus
+
+	exporters api.ExporterStatus
+	flows     *api.FlowCollector
+	captures  []api.Interface // further ones
 }
 
 func (f *fake) backend() api.Backend {
@@ -52,6 +56,7 @@ func (f *fake) backend() api.Backend {
 				},
 				Losses: []api.Tally{{Name: "samples", Count: 17}, {Name: "store", Count: 0}},
 			}
+			s.Flows, s.Interfaces = f.flows, append(s.Interfaces, f.captures...)
 			s.Directions[traffic.Incoming] = api.DirectionTotal{Total: counts, Rate: counts}
 			return s, nil
 		},
@@ -79,6 +84,8 @@ func (f *fake) backend() api.Backend {
 		BGP:      func(context.Context) (api.BGPStatus, error) { return f.bgp, nil },
 		Announce: f.announce,
 		Withdraw: f.withdraw,
+
+		Exporters: func(context.Context) (api.ExporterStatus, error) { return f.exporters, nil },
 	}
 }
 

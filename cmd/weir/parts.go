@@ -56,13 +56,16 @@ func replayCommand(replay func(context.Context, replayOptions, io.Writer) error,
 	return &cli.Command{
 		Name: "replay", Usage: "say what would have been detected in a capture, when and why", ArgsUsage: "FILE",
 		Description: "FILE is a pcap or pcapng capture; the detector runs at the capture's own clock.\n" +
-			"Without --config and thresholds: 20000 pps, 1000 mbps, 3500 flows/s per host in either direction.",
+			"Without --config and thresholds: 20000 pps, 1000 mbps, 3500 flows/s per host in either direction.\n" +
+			"With --as flows, FILE holds what routers exported: sFlow, NetFlow, IPFIX. Without networks, it is only decoded.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "networks", Usage: "our networks, `CIDR[,CIDR]`"},
 			&cli.Float64Flag{Name: "threshold-pps", Usage: "packets per second, `N`"},
 			&cli.Float64Flag{Name: "threshold-mbps", Usage: "megabits (10^6) per second, `N`"},
 			&cli.Float64Flag{Name: "threshold-flows", Usage: "flows per second, `N`"},
 			&cli.StringFlag{Name: "config", Usage: "networks and thresholds from the configuration `FILE`"},
+			&cli.Float64Flag{Name: "pace", Usage: "the capture's own clock times `N`; 0: as fast as it goes"},
+			&cli.StringFlag{Name: "as", Usage: "what is in FILE: `KIND` packets or flows", Value: "packets"},
 			jsonFlag(),
 		},
 		Action: func(cc *cli.Context) error {
@@ -70,19 +73,26 @@ func replayCommand(replay func(context.Context, replayOptions, io.Writer) error,
 			if err != nil {
 				return err
 			}
+			if cc.Float64("pace") < 0 {
+				return wrong(cc, "--pace %v: expected 0 or more", cc.Float64("pace"))
+			}
+			kind := cc.String("as")
+			if kind != "packets" && kind != "flows" {
+				return wrong(cc, "--as %q: expected packets or flows", kind)
+			}
 			for _, name := range []string{"threshold-pps", "threshold-mbps", "threshold-flows"} {
 				if cc.IsSet(name) && !(cc.Float64(name) > 0 && cc.Float64(name) < 1e15) {
 					return wrong(cc, "--%s %v: expected a number over 0", name, cc.Float64(name))
 				}
 			}
-			if len(cc.StringSlice("networks")) == 0 && cc.String("config") == "" {
+			if len(cc.StringSlice("networks")) == 0 && cc.String("config") == "" && kind == "packets" {
 				return wrong(cc, "which networks are ours? give --networks CIDR[,CIDR] or --config FILE")
 			}
 			if replay == nil {
 				return notHere(cc)
 			}
 			o := replayOptions{
-				File: args[0], ConfigPath: cc.String("config"), JSON: cc.Bool("json"),
+				File: args[0], ConfigPath: cc.String("config"), JSON: cc.Bool("json"), AsFlows: kind == "flows", Pace: cc.Float64("pace"),
 				PPS: cc.Float64("threshold-pps"), Mbps: cc.Float64("threshold-mbps"), Flows: cc.Float64("threshold-flows"),
 			}
 			for _, network := range cc.StringSlice("networks") {
@@ -153,6 +163,19 @@ func benchCommand(c commands, term terminal) *cli.Command {
 						return notHere(cc)
 					}
 					return c.BenchBGP(cc.Context, o, term.out)
+				},
+			},
+			{
+				Name: "flow", Usage: "cost of a flow record, from the datagram to the host cell, beside counting alone",
+				Flags: []cli.Flag{jsonFlag()},
+				Action: func(cc *cli.Context) error {
+					if _, err := arguments(cc); err != nil {
+						return err
+					}
+					if c.BenchFlow == nil {
+						return notHere(cc)
+					}
+					return c.BenchFlow(cc.Context, benchFlowOptions{JSON: cc.Bool("json")}, term.out)
 				},
 			},
 		},

@@ -14,7 +14,7 @@ import (
 
 func statusCommand(term terminal) *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "interfaces, traffic, attacks, bans, losses and BGP sessions of the daemon",
+		Name: "status", Usage: "interfaces, traffic, attacks, bans, losses, flow records and BGP sessions of the daemon",
 		Flags: controlFlags(),
 		Action: func(cc *cli.Context) error {
 			if _, err := arguments(cc); err != nil {
@@ -55,6 +55,9 @@ func printStatus(term terminal, s *weirpb.StatusResponse) error {
 		err = printInterfaces(term, s.GetInterfaces())
 	}
 	if err == nil {
+		err = printCaptures(term, s.GetInterfaces())
+	}
+	if err == nil {
 		err = printTotals(term, s.GetDirections())
 	}
 	if err != nil {
@@ -67,6 +70,9 @@ func printStatus(term terminal, s *weirpb.StatusResponse) error {
 	err = term.print("attacks  %s, %d since the start\nbans     %d active, %d since the start\nhosts    %s of %s cells in use, %d networks\nlosses   %s\n",
 		term.paint(attacks), s.GetAttacksTotal(), s.GetBansActive(), s.GetBansTotal(),
 		si(float64(s.GetHosts())), si(float64(s.GetHostCapacity())), s.GetNetworks(), losses(term, s.GetLosses()))
+	if err == nil {
+		err = printCollector(term, s.GetFlows())
+	}
 	if err != nil {
 		return err
 	}
@@ -91,9 +97,9 @@ func printInterfaces(term terminal, list []*weirpb.Interface) error {
 		if i.GetEgress() {
 			egress = "yes"
 		}
-		table = append(table, []cell{text(i.GetName()), text(role), state, text(egress), text(i.GetWhy())})
+		table = append(table, []cell{text(i.GetName()), text(i.GetEngine()), text(role), state, text(egress), text(i.GetWhy())})
 	}
-	if err := term.table([]string{"INTERFACE", "ROLE", "MODE", "EGRESS", "WHY"}, table); err != nil {
+	if err := term.table([]string{"INTERFACE", "ENGINE", "ROLE", "MODE", "EGRESS", "WHY"}, table); err != nil {
 		return err
 	}
 	return term.print("\n")

@@ -27,7 +27,7 @@ func wired() commands {
 		},
 		Replay: func(ctx context.Context, o replayOptions, out io.Writer) error {
 			return replay.Run(ctx, replay.Options{
-				File: o.File, ConfigPath: o.ConfigPath, Networks: o.Networks, PPS: o.PPS, Mbps: o.Mbps, Flows: o.Flows, JSON: o.JSON, Progress: progress(),
+				File: o.File, ConfigPath: o.ConfigPath, Networks: o.Networks, PPS: o.PPS, Mbps: o.Mbps, Flows: o.Flows, AsFlows: o.AsFlows, Pace: o.Pace, JSON: o.JSON, Progress: progress(),
 			}, out)
 		},
 		BenchXDP: func(ctx context.Context, o benchXDPOptions, out io.Writer) error {
@@ -53,6 +53,13 @@ func wired() commands {
 				b.Progress = progress()
 			}
 			return bench.BGP(ctx, b, out)
+		},
+		BenchFlow: func(ctx context.Context, o benchFlowOptions, out io.Writer) error {
+			f := bench.FlowOptions{JSON: o.JSON}
+			if o.JSON {
+				f.Progress = progress()
+			}
+			return bench.Flow(ctx, f, out)
 		},
 		Doctor: func(ctx context.Context, o doctorOptions, out io.Writer) error {
 			return doctor.Run(ctx, doctor.Options{ConfigPath: o.ConfigPath, JSON: o.JSON}, out)

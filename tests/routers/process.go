@@ -70,6 +70,9 @@ func (p *Process) Write(b []byte) (int, error) {
 	return p.output.Write(b)
 }
 
+// PID is the program's process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Output is what the program has printed so far.
 func (p *Process) Output() string {
 	p.mu.Lock()
@@ -82,6 +85,17 @@ func (p *Process) Kill(t testing.TB) {
 	t.Helper()
 	p.end(t, syscall.SIGKILL)
 	<-p.done
+}
+
+// Stop ends the program by SIGTERM and waits for that.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	p.end(t, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end by SIGTERM", p.name)
+	}
 }
 
 func (p *Process) end(t testing.TB, signal os.Signal) {

@@ -33,8 +33,11 @@ func table() []row {
 			ours: []string{vocabulary}, others: []string{"*"}},
 		// The edges that speak BGP: each writes FlowSpec by one codec.
 		{packages: []string{"bgp/exabgp", "bgp/gobgpd", "bgp"}, ours: []string{vocabulary, "bgp/flowspec"}, others: []string{"*"}},
+		// Flow collection: the collector imports its decoders.
+		{packages: []string{"flowcollect/netflow", "flowcollect/sflow", "flowcollect/filter"}, ours: []string{vocabulary}, others: []string{"github.com/yuin/gopher-lua", "github.com/gaissmai/bart"}},
+		{packages: []string{"flowcollect"}, ours: []string{vocabulary}, others: []string{"golang.org/x/sync", "golang.org/x/sys"}},
 		// The wiring.
-		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "cmd/weir", "tests/...", "vmtest/..."},
+		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "userspace/engines", "cmd/weir", "tests/...", "vmtest/..."},
 			ours: []string{"..."}, others: []string{"*"}},
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"weir/userspace/traffic"
 )
 
-// Backend is what the server asks the daemon for. Every function must be set, may be called by several goroutines at once,
+// Backend is what the server asks the daemon for. Every function must be set unless it says otherwise, may be called by several goroutines at once,
 // and returns errors made by Invalid, Refused, NotFound or Unavailable where the caller is to be told so; any other error is an internal one.
 type Backend struct {
 	Status  func(context.Context) (Status, error)
@@ -25,6 +25,8 @@ type Backend struct {
 	BGP      func(context.Context) (BGPStatus, error)
 	Announce func(context.Context, AnnounceOrder) (routes []string, err error) // the prefixes or rules now announced for the order
 	Withdraw func(context.Context, WithdrawOrder) (routes []string, err error) // those that were withdrawn
+
+	Exporters func(context.Context) (ExporterStatus, error) // may be nil: the call is answered with Unavailable
 }
 
 // complete names the first function that is missing.
@@ -66,6 +68,7 @@ type Status struct {
 	Losses        []Tally // whatever was lost or given up since the start, by where
 	Reasons       [traffic.ReasonCount]uint64
 	Anomalies     [traffic.AnomalyCount]uint64 // the one for AnomalyNone is not looked at
+	Flows         *FlowCollector               // nil: no flow records are collected
 }
 
 // Interface is one attached (or wanted) network interface.
@@ -73,12 +76,14 @@ type Interface struct {
 	Name     string
 	Index    int    // the kernel's; 0 while the interface does not exist
 	Role     string // host, wire or mirror
-	Mode     string // native, generic or none
+	Engine   string // empty: xdp
+	Mode     string // of engine xdp: native, generic or none; else how the engine reads, in its own words
 	Why      string // why this mode, or why not attached
 	Attached bool
 	Egress   bool   // outgoing traffic is counted at tc egress too
 	Pair     string // role wire: where packets are redirected to
 	Since    time.Time
+	Capture  *traffic.CaptureStats // nil: engine xdp
 }
 
 // DirectionTotal is the traffic of one direction: since the daemon started, and per second.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -73,6 +74,9 @@ func clip(text string) string {
 	return text
 }
 
+// engineXDP is what takes packets off an interface unless something else is said.
+const engineXDP = "xdp"
+
 // timeOut leaves out the zero time, which means "none".
 func timeOut(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
@@ -109,6 +113,7 @@ func statusOut(s *Status) *weirpb.StatusResponse {
 		ConfigPath: s.ConfigPath, ConfigLoaded: timeOut(s.ConfigLoaded), ConfigError: s.ConfigError,
 		WarmingUp: s.WarmingUp, DryRun: s.DryRun, KillSwitch: s.KillSwitch,
 		Networks: uint64(s.Networks), Hosts: uint64(s.Hosts), HostCapacity: uint64(s.HostCapacity),
+		Losses: talliesOut(s.Losses), Flows: flowsOut(s.Flows),
 		AttacksActive: uint64(s.AttacksActive), AttacksTotal: s.AttacksTotal, BansActive: uint64(s.BansActive), BansTotal: s.BansTotal,
 	}
 	for i := range s.Interfaces {
@@ -116,6 +121,7 @@ func statusOut(s *Status) *weirpb.StatusResponse {
 		out.Interfaces = append(out.Interfaces, &weirpb.Interface{
 			Name: f.Name, Index: uint32(f.Index), Role: f.Role, Mode: f.Mode, Why: f.Why,
 			Attached: f.Attached, Egress: f.Egress, Pair: f.Pair, Since: timeOut(f.Since),
+			Engine: cmp.Or(f.Engine, engineXDP), Capture: captureOut(f.Capture),
 		})
 	}
 	for d := range s.Directions {
@@ -123,9 +129,6 @@ func statusOut(s *Status) *weirpb.StatusResponse {
 		out.Directions = append(out.Directions, &weirpb.DirectionTotal{
 			Direction: directionOut(traffic.Direction(d)), Total: countsOut(&total.Total), Rate: countsOut(&total.Rate),
 		})
-	}
-	for _, loss := range s.Losses {
-		out.Losses = append(out.Losses, &weirpb.Tally{Name: loss.Name, Count: loss.Count})
 	}
 	for r, n := range s.Reasons {
 		out.Reasons = append(out.Reasons, &weirpb.Tally{Name: traffic.Reason(r).String(), Count: n})
@@ -161,6 +164,7 @@ func attackOut(r *traffic.Record) *weirpb.Attack {
 		scale := a.Trip.Metric.Scale()
 		out.Metric = weirpb.Metric(a.Trip.Metric) + 1
 		out.Value, out.Threshold = a.Trip.Value/scale, a.Trip.Limit/scale
+		out.Lower, out.Samples, out.Confidence = a.Trip.Lower/scale, a.Trip.Seen, a.Trip.Confidence
 		out.Counted, out.Window = a.Trip.Count, durationpb.New(a.Trip.Window)
 	}
 	return out

@@ -185,18 +185,9 @@ func (d *decoder) bgpListen(dst *[]netip.AddrPort) decodeFunc {
 			if !ok {
 				continue
 			}
-			var list []netip.AddrPort
-			if port, all := strings.CutPrefix(text, ":"); all {
-				for _, any := range []string{"0.0.0.0:", "[::]:"} {
-					if a, err := netip.ParseAddrPort(any + port); err == nil {
-						list = append(list, a)
-					}
-				}
-			} else if a, err := netip.ParseAddrPort(text); err == nil && a.Addr().Zone() == "" && !a.Addr().Is4In6() {
-				list = append(list, a)
-			}
+			list := listenAddresses(text)
 			switch {
-			case len(list) == 0 || list[0].Port() == 0:
+			case list == nil:
 				d.expected(at, item, what)
 			case len(*dst) > 0 && (*dst)[0].Port() != list[0].Port():
 				d.errorf(item, "%q: expected port %d as in the entries before: there is one port for all addresses", at, (*dst)[0].Port())

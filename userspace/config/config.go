@@ -17,6 +17,8 @@ type Config struct {
 	Detection  Detection
 	Mitigation Mitigation
 	BGP        BGP
+	Flows      Flows
+	Tunnels    Tunnels
 	Notify     Notify
 	Sampling   Sampling
 	Memory     Memory
@@ -51,11 +53,13 @@ const (
 
 // Interface is one network interface that is measured.
 type Interface struct {
-	Name   string
-	Mode   Mode
-	Role   Role
-	Pair   string // RoleWire: the interface that the rest leaves by, itself paired with this one; else empty
-	Egress bool   // RoleHost: the machine's own outgoing traffic is counted as well
+	Name    string // as the engine names it
+	Engine  Engine
+	Mode    Mode // EngineXDP and EngineAFXDP
+	Role    Role
+	Pair    string  // RoleWire: the interface that the rest leaves by, itself paired with this one; else empty
+	Egress  bool    // RoleHost: the machine's own outgoing traffic is counted as well
+	Capture Capture // of engines other than EngineXDP
 }
 
 // Networks says which addresses are ours.
@@ -87,6 +91,7 @@ type Hostgroup struct {
 type Detection struct {
 	WarmUp     time.Duration // after a start or a clock jump nothing is an attack for this long
 	MaxWatched int           // hosts followed closely at a time
+	Confidence float64       // an attack seen in samples is one when the rate is over the threshold with this probability; 0: error bars do not count
 }
 
 // Mitigation limits what is done about attacks.

@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		"marker":     "---\n",
 		"byte order": "\ufeff# nothing\n",
 		"null":       "null\n",
-		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nbgp:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
+		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nbgp:\nflows:\n  filters:\ntunnels:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(mustParse(t, text), Default(), noWarnings, compareNet); diff != "" {
@@ -75,7 +75,7 @@ hostgroups:
     actions: []
     ban_time: 1d12h
 never_ban: {prefixes: ["2001:db8::1"], files: [lists/good.txt]}
-detection: {warm_up: 0, max_watched: 1k}
+detection: {warm_up: 0, max_watched: 1k, confidence: 99%}
 mitigation: {enabled: false, dry_run: true, kill_switch: true, kill_switch_file: stop, max_active: 1, max_per_minute: 2, expiry: 1h}
 bgp:
   router_id: 192.0.2.9
@@ -97,10 +97,10 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 	list := prefixes("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32")
 	want := &Config{
 		Interfaces: []Interface{
-			{Name: "eth0", Mode: ModeNative, Role: RoleHost, Egress: true},
-			{Name: "eth1", Mode: ModeGeneric, Role: RoleWire, Pair: "eth2"},
-			{Name: "eth2", Mode: ModeAuto, Role: RoleWire, Pair: "eth1"},
-			{Name: "eth3", Mode: ModeAuto, Role: RoleMirror},
+			{Name: "eth0", Engine: EngineXDP, Mode: ModeNative, Role: RoleHost, Egress: true},
+			{Name: "eth1", Engine: EngineXDP, Mode: ModeGeneric, Role: RoleWire, Pair: "eth2"},
+			{Name: "eth2", Engine: EngineXDP, Mode: ModeAuto, Role: RoleWire, Pair: "eth1"},
+			{Name: "eth3", Engine: EngineXDP, Mode: ModeAuto, Role: RoleMirror},
 		},
 		Networks: Networks{Prefixes: list, LocalAddresses: true, OpenVZ: true},
 		Hostgroups: []Hostgroup{{
@@ -120,7 +120,7 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 			BanTime: 36 * time.Hour,
 		}},
 		NeverBan:  prefixes("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32", "2001:db8::1/128"),
-		Detection: Detection{MaxWatched: 1000},
+		Detection: Detection{MaxWatched: 1000, Confidence: 0.99},
 		BGP: BGP{
 			RouterID:        netip.MustParseAddr("192.0.2.9"),
 			AS:              65546,
@@ -129,6 +129,8 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 			Aggregate:       BGPAggregate{Over: 5, IPv4: 25, IPv6: 64},
 			ExaBGP:          BGPExaBGP{Pipe: "exabgp.in", Families: map[BGPFamily]int{BGPUnicast4: 7, BGPFlowSpec6: 7}},
 		},
+		Flows:      flowsOf("../templates"),
+		Tunnels:    Default().Tunnels,
 		Mitigation: Mitigation{DryRun: true, KillSwitch: true, KillSwitchFile: "stop", MaxActive: 1, MaxPerMinute: 2, Expiry: time.Hour},
 		Notify:     Notify{Script{Path: "/bin/notify", Timeout: 100 * time.Millisecond, Concurrency: 1, Queue: 2}},
 		Sampling:   Sampling{SuspectRate: 1},

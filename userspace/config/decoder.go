@@ -203,13 +203,16 @@ func (d *decoder) count(dst *int, least, most int) decodeFunc {
 }
 
 // countOrOff is count with 0 and "off" for none.
-func (d *decoder) countOrOff(dst *int, most int) decodeFunc {
+func (d *decoder) countOrOff(dst *int, most int) decodeFunc { return d.countOr("off", dst, most) }
+
+// countOr is count with 0 and a word for it.
+func (d *decoder) countOr(word string, dst *int, most int) decodeFunc {
 	return func(at string, n *yaml.Node) {
-		what := fmt.Sprintf("a whole number from 1 to %d, or off", most)
+		what := fmt.Sprintf("a whole number from 1 to %d, or %s", most, word)
 		if text, ok := d.text(at, n, what); ok {
 			value, ok := parseCount(text)
 			switch {
-			case text == "off":
+			case text == word:
 				*dst = 0
 			case ok && value <= most:
 				*dst = value

@@ -2,7 +2,14 @@ package config
 
 import (
 	"log/slog"
+	"path/filepath"
 	"time"
+)
+
+// What outlives the daemon lies in one folder, unless the file says otherwise.
+const (
+	storeFolder   = "/var/lib/weir"
+	templatesFile = "templates" // beside the store
 )
 
 // Default is the configuration of an empty file: nothing is measured, no threshold is set, and every other value is one to live with.
@@ -18,7 +25,7 @@ func Default() *Config {
 			Notify:  true,
 			BanTime: 30 * time.Minute,
 		}},
-		Detection: Detection{WarmUp: 2 * time.Second, MaxWatched: 8192},
+		Detection: Detection{WarmUp: 2 * time.Second, MaxWatched: 8192, Confidence: 0.95},
 		Mitigation: Mitigation{
 			Enabled:      true,
 			MaxActive:    1000,
@@ -30,12 +37,22 @@ func Default() *Config {
 			GracefulRestart: BGPGracefulRestart{Enabled: true, Time: 2 * time.Minute},
 			Aggregate:       BGPAggregate{IPv4: 24, IPv6: 48},
 		},
+		Flows: Flows{
+			ReceiveBuffer: 16 << 20,
+			MaxExporters:  1024,
+			MaxTemplates:  4096,
+			TemplateLife:  24 * time.Hour,
+			Templates:     filepath.Join(storeFolder, templatesFile),
+			Spread:        true,
+			Filters:       FlowFilters{Timeout: 5 * time.Millisecond},
+		},
+		Tunnels:    Tunnels{Depth: 4},
 		Notify:     Notify{Script: Script{Timeout: 30 * time.Second, Concurrency: 4, Queue: 256, Details: true}},
 		Sampling:   Sampling{Rate: 1000, SuspectRate: 10},
 		Memory:     Memory{Cells: 512e6},
 		API:        API{Socket: "/run/weir/weir.sock", Group: "weir"},
 		Prometheus: Prometheus{Listen: "127.0.0.1:9465", TopHosts: 20},
-		Store:      Store{Path: "/var/lib/weir/weir.db"},
+		Store:      Store{Path: filepath.Join(storeFolder, "weir.db")},
 		Log:        Log{Level: slog.LevelInfo, Format: FormatText},
 		Pin:        Pin{Path: "/sys/fs/bpf/weir", OnStop: OnStopDetach},
 	}

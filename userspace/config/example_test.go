@@ -23,8 +23,8 @@ func readExample(t *testing.T) []byte {
 	return data
 }
 
-// readWholeExample returns the example with all that is commented out in it: list entries, and the section "bgp", whose lines begin with
-// "#" and no single space behind it.
+// readWholeExample returns the example with all that is commented out in it: list entries, and the sections "bgp" and "flows", whose
+// lines begin with "#" and no single space behind it.
 func readWholeExample(t *testing.T) []byte {
 	t.Helper()
 	return uncommented(readExample(t))
@@ -58,8 +58,18 @@ func TestExampleWithoutComments(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("got warnings:\n%s", Errors(c.Warnings).Error())
 	}
-	if len(c.Interfaces) != 3 || c.Interfaces[2].Pair != "eth1" {
+	if len(c.Interfaces) < 3 || c.Interfaces[2].Pair != "eth1" {
 		t.Errorf("got interfaces %v, want the commented pair too", c.Interfaces)
+	}
+	shown := map[Engine]bool{}
+	for _, i := range c.Interfaces {
+		shown[i.Engine] = true
+		if diff := cmp.Diff(i.Capture, defaultCapture(i.Engine)); diff != "" {
+			t.Errorf("options of %s, which are said to be the defaults (-got +want)\n%s", i.Name, diff)
+		}
+	}
+	if len(shown) != len(engines()) {
+		t.Errorf("got engines %v, want %v", shown, engines())
 	}
 	kinds := map[BGPKind]bool{}
 	for _, a := range c.BGP.Actions {
@@ -70,7 +80,7 @@ func TestExampleWithoutComments(t *testing.T) {
 	}
 }
 
-// TestExampleDefaults: where the example says what a key of "bgp" is unless set, it is that.
+// TestExampleDefaults: where the example says what a key of "bgp" or "flows" is unless set, it is that.
 func TestExampleDefaults(t *testing.T) {
 	example, err := Parse("weir.yaml", readWholeExample(t), nil)
 	if err != nil {
@@ -102,6 +112,14 @@ bgp:
 	}
 	if diff := cmp.Diff(got, want, compareBGP...); diff != "" {
 		t.Errorf("(-got +want)\n%s", diff)
+	}
+	flows := example.Flows
+	if !flows.Collects() || len(flows.Allow) == 0 || len(flows.Exporters) == 0 || len(flows.Filters.Rules) == 0 {
+		t.Errorf("got flows %+v, want some of everything", flows)
+	}
+	flows.Listen, flows.Allow, flows.Exporters, flows.Filters.Rules = nil, nil, nil, nil
+	if diff := cmp.Diff(flows, Default().Flows, compareNet); diff != "" {
+		t.Errorf("flows (-got +want)\n%s", diff)
 	}
 	rtbh := example.BGP.Actions[0].Announcements[0]
 	rtbh.Peers, rtbh.LocalPref = nil, nil
@@ -135,7 +153,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 			}
 		}
 	}
-	if len(keys) < 110 {
+	if len(keys) < 140 {
 		t.Errorf("got %d keys from the errors, want all of them:\n%v", len(keys), err)
 	}
 	for key := range keys {

@@ -42,6 +42,7 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 			checkBGP(t, c)
+			checkMeasuring(t, c)
 			return
 		}
 		var errs Errors

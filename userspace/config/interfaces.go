@@ -12,7 +12,7 @@ const maxInterfaceName = 15
 // iface is an interface and where its parts are written; nil: not written.
 type iface struct {
 	Interface
-	item, name, pair, egress *yaml.Node
+	item, name, engine, role, mode, pair, egress, options *yaml.Node
 }
 
 // interfaces decodes the list of interfaces and holds each against the others.
@@ -20,15 +20,26 @@ func (d *decoder) interfaces(c *Config, at string, n *yaml.Node) {
 	var all []*iface
 	byName := make(map[string]*iface)
 	for _, item := range d.items(at, n, "a list of interfaces") {
-		one := &iface{Interface: Interface{Mode: ModeAuto, Role: RoleHost}, item: item}
+		one := &iface{Interface: Interface{Engine: EngineXDP, Mode: ModeAuto, Role: RoleHost}, item: item}
 		before := len(d.errs)
+		noting := func(dst **yaml.Node, decode decodeFunc) decodeFunc {
+			return func(at string, n *yaml.Node) { *dst = n; decode(at, n) }
+		}
 		d.mapping(at, item,
-			field{"name", d.interfaceName(&one.Name, &one.name)},
-			field{"mode", choice(d, &one.Mode, []string{"auto", "native", "generic"}, []Mode{ModeAuto, ModeNative, ModeGeneric})},
-			field{"role", choice(d, &one.Role, []string{"host", "wire", "mirror"}, []Role{RoleHost, RoleWire, RoleMirror})},
+			field{"name", func(_ string, n *yaml.Node) { one.name = n }}, // read below: the engine says what a name is
+			field{"engine", noting(&one.engine, choice(d, &one.Engine, words(engines()), engines()))},
+			field{"role", noting(&one.role, choice(d, &one.Role, []string{"host", "wire", "mirror"}, []Role{RoleHost, RoleWire, RoleMirror}))},
+			field{"mode", noting(&one.mode, choice(d, &one.Mode, []string{"auto", "native", "generic"}, []Mode{ModeAuto, ModeNative, ModeGeneric}))},
 			field{"pair", d.interfaceName(&one.Pair, &one.pair)},
-			field{"egress", func(at string, n *yaml.Node) { one.egress = n; d.bool(&one.Egress)(at, n) }},
+			field{"egress", noting(&one.egress, d.bool(&one.Egress))},
+			field{"options", func(_ string, n *yaml.Node) { one.options = n }},
 		)
+		if one.name != nil {
+			d.engineName(one.Engine, &one.Name, &one.name)(join(at, "name"), one.name)
+		}
+		if len(d.errs) == before && one.Name != "" {
+			d.interfaceEngine(one, at)
+		}
 		switch first := byName[one.Name]; {
 		case len(d.errs) > before:
 		case one.Name == "":

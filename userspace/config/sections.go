@@ -20,6 +20,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	own, never, groups := ownNetworks{Networks: &c.Networks}, []placed(nil), []*group(nil)
 	var interfaces *yaml.Node
 	var bgp bgpSection
+	var flows flowsSection
 	d.actions = actionNames(root)
 	d.mapping("", root,
 		field{"interfaces", func(at string, n *yaml.Node) { interfaces = n; d.interfaces(c, at, n) }},
@@ -32,6 +33,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		field{"detection", d.section(
 			field{"warm_up", d.duration(&c.Detection.WarmUp, 0, 10*time.Minute)},
 			field{"max_watched", d.count(&c.Detection.MaxWatched, 1, 1<<24)},
+			field{"confidence", d.confidence(&c.Detection.Confidence)},
 		)},
 		field{"mitigation", d.section(
 			field{"enabled", d.bool(&c.Mitigation.Enabled)},
@@ -43,6 +45,8 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			field{"expiry", d.duration(&c.Mitigation.Expiry, 5*time.Second, time.Hour)},
 		)},
 		field{"bgp", func(at string, n *yaml.Node) { d.bgp(c, &bgp, at, n) }},
+		field{"flows", func(at string, n *yaml.Node) { d.flows(c, &flows, at, n) }},
+		field{"tunnels", func(at string, n *yaml.Node) { d.tunnels(&c.Tunnels, at, n) }},
 		field{"notify", d.section(field{"script", d.script(&c.Notify.Script)})},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
@@ -74,7 +78,8 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	d.checkGroups(c, &own, groups)
 	d.checkNeverBan(&own, never)
 	d.checkBGPUse(&c.BGP, &bgp)
-	d.checkComplete(c, root, interfaces, &own)
+	d.checkFlows(c, &flows)
+	d.checkComplete(c, root, interfaces, &own, &flows)
 }
 
 // script decodes the notify script; one that cannot be run is no error, because it may be installed later and detection must not wait for it.
@@ -149,13 +154,35 @@ func (d *decoder) listen(dst *string) decodeFunc {
 	}
 }
 
+// confidence decodes a probability.
+func (d *decoder) confidence(dst *float64) decodeFunc {
+	return func(at string, n *yaml.Node) {
+		const highest, what = 0.999, "a number over 0, at most 0.999, such as 0.95, or 95%, or off"
+		if text, ok := d.text(at, n, what); ok {
+			value, ok := parseRatio(text)
+			switch {
+			case text == "off":
+				*dst = 0
+			case ok && value <= highest+1e-9: // 99.9% is a hair more
+				*dst = min(value, highest)
+			default:
+				d.expected(at, n, what)
+			}
+		}
+	}
+}
+
 // checkComplete looks for what is missing as a whole.
-func (d *decoder) checkComplete(c *Config, root, interfaces *yaml.Node, own *ownNetworks) {
+func (d *decoder) checkComplete(c *Config, root, interfaces *yaml.Node, own *ownNetworks, flows *flowsSection) {
 	switch {
-	case len(c.Interfaces) == 0 && !own.broken:
+	case len(c.Interfaces) == 0 && !flows.listens && !own.broken:
 		d.warnf(d.placeOf(root), "no interfaces: nothing will be measured here")
-	case len(c.Interfaces) > 0 && own.empty() && !own.broken:
-		d.errorf(interfaces, `"networks" are empty, so no packet would be ours; list your prefixes, or set "networks.local_addresses"`)
+	case own.empty() && !own.broken && (len(c.Interfaces) > 0 || flows.listens):
+		at := interfaces
+		if len(c.Interfaces) == 0 {
+			at = flows.node
+		}
+		d.errorf(at, `"networks" are empty, so no packet would be ours; list your prefixes, or set "networks.local_addresses"`)
 	}
 	if c.Pin.Path == "" && c.Pin.OnStop == OnStopKeep {
 		d.errorf(root, `"pin.on_stop" is keep, but "pin.path" is empty, so nothing could be kept; give a folder in a BPF file system`)

@@ -22,6 +22,10 @@ type average struct {
 	elapsed  int64          // ... and its length in ns, 0 before the first
 	average  [traffic.MetricCount]float64
 	risen    [traffic.MetricCount]int64 // ns; when the current run of steps over half of the limit began, 0: none
+
+	// Packets seen per second, averaged by the same weights, and by their squares: the square of the one over the other is how many
+	// packets an average of equal weights would have to be of to be as sure.
+	seen, squares float64
 }
 
 func newAverage(r *rules) *average {
@@ -36,6 +40,7 @@ func (a *average) reset() {
 func (a *average) forget() {
 	clear(a.average[:])
 	clear(a.risen[:])
+	a.seen, a.squares = 0, 0
 }
 
 func (a *average) add(from, _ int64, c *traffic.Counts) {
@@ -61,11 +66,27 @@ func (a *average) advance(now int64) {
 			a.risen[m] = a.last
 		}
 	}
+	instant := float64(a.counter.Total.Packets-min(a.counter.Unseen, a.counter.Total.Packets)) / seconds
+	a.seen = instant + keep*(a.seen-instant)
+	a.squares = keep*keep*a.squares + (1-keep)*(1-keep)*instant/seconds
 	a.step, a.elapsed = a.counter, elapsed
 	a.counter, a.last = traffic.Counts{}, now
 }
 
 func (a *average) level(r *rule) float64 { return a.average[r.metric] / r.limit }
+
+func (a *average) bound(r *rule, z float64) bound {
+	kind, ok := packetsOf(r.metric)
+	total := a.average[traffic.PPS]
+	switch {
+	case !ok || total <= 0:
+		return bound{part: 1}
+	case a.seen <= 0 || a.squares <= 0:
+		return bound{used: true}
+	}
+	n := a.seen * a.seen / a.squares
+	return boundOf(z, n, n*total/a.seen, a.average[kind]/total)
+}
 
 // trip reports the average as Value; Count and Window are of the last step, which is what moved it.
 func (a *average) trip(r *rule) traffic.Trip {
@@ -111,6 +132,7 @@ func (a *average) take(o gauge) {
 	for m := range a.average {
 		a.average[m] = max(0, a.average[m]-other.average[m])
 	}
+	a.seen, a.squares = max(0, a.seen-other.seen), max(0, a.squares-other.squares)
 	part := least(&a.counter, &other.counter)
 	a.counter.Sub(&part)
 	part = least(&a.step, &other.step)

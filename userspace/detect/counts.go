@@ -13,6 +13,7 @@ func portion(c *traffic.Counts, f float64) traffic.Counts {
 		TCPSYN:    portionOf(c.TCPSYN, f),
 		Fragments: portionOf(c.Fragments, f),
 		Dropped:   portionOf(c.Dropped, f),
+		Unseen:    min(c.Unseen, uint64(float64(c.Unseen)*f)),
 	}
 }
 
@@ -40,6 +41,7 @@ func perSecond(c *traffic.Counts, ns int64) traffic.Counts {
 		TCPSYN:    both(c.TCPSYN),
 		Fragments: both(c.Fragments),
 		Dropped:   both(c.Dropped),
+		Unseen:    rate(c.Unseen),
 	}
 }
 
@@ -57,6 +59,7 @@ func least(a, b *traffic.Counts) traffic.Counts {
 		TCPSYN:    count(a.TCPSYN, b.TCPSYN),
 		Fragments: count(a.Fragments, b.Fragments),
 		Dropped:   count(a.Dropped, b.Dropped),
+		Unseen:    min(a.Unseen, b.Unseen),
 	}
 }
 

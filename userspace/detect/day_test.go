@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sort"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func sortSources(s []*source) {
-	slices.SortStableFunc(s, func(a, b *source) int { return int(a.from - b.from) })
+	sort.SliceStable(s, func(i, j int) bool { return s[i].from < s[j].from })
 }
 
 func limits(pairs ...any) traffic.Limits {

@@ -50,7 +50,7 @@ func (d *Detector) judgeTotals(now int64) {
 			switch {
 			case t.phase == active:
 				d.sustain(&t.track, now, level)
-			case level > 1:
+			case level > 1 && t.crosses(now):
 				d.start(&t.track, now, t.census.count())
 			case t.phase == suspected:
 				d.sustain(&t.track, now, level)

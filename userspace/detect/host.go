@@ -168,7 +168,7 @@ func (d *Detector) judgeHost(h *host, now int64) {
 		level = 0
 	}
 	switch {
-	case level > 1:
+	case level > 1 && h.crosses(now):
 		d.start(&h.track, now, 1)
 		h.leaveAreas()
 	case h.phase == suspected:

@@ -29,6 +29,7 @@ type Policy struct {
 	WarmUp     time.Duration                // after New and Reset nothing trips for this long, or for a window if that is longer; 0: no warm-up
 	Group      func(netip.Addr) (int, bool) // the hostgroup of an address, false: not ours; nil: all addresses are group 0
 	Contains   func(netip.Prefix) bool      // the prefix is wholly inside our networks; nil: none is
+	Confidence float64                      // where packets were sampled: a threshold is crossed when the rate is over it with this probability; 0: when the estimate is
 	MaxWatched int                          // hosts that have a window of their own at the same time, about 6 KiB each (3 where no prefix limits are set); 0 is 4096
 }
 
@@ -69,6 +70,9 @@ type rules struct {
 	clear   float64
 	quiet   int64 // ns
 	blind   int64 // ns after New or Reset during which nothing trips
+
+	confidence float64 // 0: error bars do not count
+	deviations float64 // that it asks for
 }
 
 // limit returns the threshold on m per second, 0 when there is none.
@@ -115,22 +119,22 @@ const (
 	sparkOfPrefix  = 0.125
 )
 
-func compile(groups []Group, warmUp time.Duration) []groupRules {
-	out := make([]groupRules, len(groups))
-	for i := range groups {
-		in, g := &groups[i], &out[i]
+func compile(p *Policy) []groupRules {
+	out := make([]groupRules, len(p.Groups))
+	for i := range p.Groups {
+		in, g := &p.Groups[i], &out[i]
 		g.name, g.enabled = in.Name, in.Enabled
 		for dir := range 2 {
-			g.host[dir] = in.rules(dir, &in.Host[dir], warmUp)
-			g.prefix[dir] = in.rules(dir, &in.Prefix[dir], warmUp)
-			g.total[dir] = in.rules(dir, &in.Total[dir], warmUp)
+			g.host[dir] = in.rules(dir, &in.Host[dir], p)
+			g.prefix[dir] = in.rules(dir, &in.Prefix[dir], p)
+			g.total[dir] = in.rules(dir, &in.Total[dir], p)
 			g.sparks[dir] = sparks(g.host[dir], g.prefix[dir])
 		}
 	}
 	return out
 }
 
-func (g *Group) rules(dir int, limits *traffic.Limits, warmUp time.Duration) *rules {
+func (g *Group) rules(dir int, limits *traffic.Limits, p *Policy) *rules {
 	r := &rules{group: g.Name, window: g.Window, average: max(g.Average, 0), clear: g.Clear, quiet: int64(g.Quiet)}
 	if r.window <= 0 {
 		r.window = defaultWindow
@@ -142,8 +146,11 @@ func (g *Group) rules(dir int, limits *traffic.Limits, warmUp time.Duration) *ru
 	if r.quiet <= 0 {
 		r.quiet = int64(defaultQuiet)
 	}
-	if warmUp > 0 {
-		r.blind = int64(max(warmUp, r.window, flowWindow))
+	if p.WarmUp > 0 {
+		r.blind = int64(max(p.WarmUp, r.window, flowWindow))
+	}
+	if p.Confidence > 0.5 && p.Confidence < 1 {
+		r.confidence, r.deviations = p.Confidence, deviations(p.Confidence)
 	}
 	if !g.Enabled[dir] {
 		return r

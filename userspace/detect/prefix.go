@@ -40,19 +40,20 @@ func (d *Detector) judgePrefix(a *area, now int64) {
 		d.sustainArea(a, now, level)
 		return
 	}
+	crossed := level > 1 && a.crosses(now)
 	switch {
-	case level <= 1:
+	case !crossed:
 		a.over = 0
 	case a.over == 0:
 		a.over = now
 	}
-	if level > 1 && !a.shadowed() {
+	if crossed && !a.shadowed() {
 		if r, _ := a.strongest(); r != nil {
 			if c := d.explain(a, r.metric, now); c != nil {
 				d.startArea(c, now)
 			}
 		}
-	} else if level > suspicion && level <= 1 && now >= a.minor && !a.shadowed() && !a.doubted() {
+	} else if level > suspicion && !crossed && now >= a.minor && !a.shadowed() && !a.doubted() {
 		m := a.highest().metric
 		c := d.smallest(a, m, now)
 		if c.phase == idle && now >= c.minor && c.level(now) > suspicion && d.spread(c, m, now) {
@@ -127,11 +128,11 @@ func (a *area) doubted() bool {
 // The larger prefix trips first, since the ordinary load of its other parts counts too. So a child that is on its way gets one window to trip by itself.
 func (d *Detector) explain(a *area, m traffic.Metric, now int64) *area {
 	c := d.smallest(a, m, now)
-	if c.level(now) <= 1 && now-a.over < int64(max(a.rules.window, flowWindow)) {
+	if !c.crosses(now) && now-a.over < int64(max(a.rules.window, flowWindow)) {
 		a.waiting = true
 		return nil
 	}
-	for c != a && c.level(now) <= 1 {
+	for c != a && !c.crosses(now) {
 		c = c.parent
 	}
 	r, _ := c.strongest()

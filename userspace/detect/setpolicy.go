@@ -9,7 +9,7 @@ import (
 // SetPolicy puts other thresholds in force. Windows and attacks go on; an attack whose target is no longer ours, has moved to another hostgroup
 // or is not judged any more ends with the next Tick.
 func (d *Detector) SetPolicy(p Policy) {
-	d.groups = compile(p.Groups, p.WarmUp)
+	d.groups = compile(&p)
 	d.groupOf, d.contains = p.Group, p.Contains
 	if d.groupOf == nil {
 		d.groupOf = func(netip.Addr) (int, bool) { return 0, true }

@@ -51,6 +51,7 @@ type source struct {
 	pps        func(since time.Duration) float64
 	size       float64 // bytes per packet
 	syn, flows float64 // share of packets that are SYN, that begin a flow
+	sampling   uint64  // each packet seen stands for so many; 0: all are seen
 
 	due   float64 // packets not yet counted
 	owed  float64 // flows not yet counted
@@ -125,15 +126,16 @@ func (w *world) run(from, to time.Duration) {
 }
 
 func (s *source) generate(step, now time.Duration) {
+	every := max(s.sampling, 1)
 	s.due += s.pps(now-s.from) * step.Seconds()
-	n := uint64(s.due)
+	n := uint64(s.due) / every * every
 	s.due -= float64(n)
 	s.owed += float64(n) * s.flows
 	flows := uint64(s.owed)
 	s.owed -= float64(flows)
 	c := traffic.Count{Packets: n, Bytes: n * uint64(s.size)}
 	syn := uint64(float64(n) * s.syn)
-	add := traffic.Counts{Total: c, Flows: flows}
+	add := traffic.Counts{Total: c, Flows: flows, Unseen: n - n/every}
 	if s.syn > 0 {
 		add.TCP, add.TCPSYN = c, traffic.Count{Packets: syn, Bytes: syn * uint64(s.size)}
 	} else {
@@ -146,6 +148,9 @@ func (s *source) generate(step, now time.Duration) {
 func proven(t testing.TB, e traffic.Event) {
 	t.Helper()
 	p := e.Trip
+	if p.Confidence > 0 && !(p.Lower > p.Limit && p.Lower < p.Value && p.Seen > 0 && p.Seen < p.Count) {
+		t.Errorf("%s started at %s without being sure: %+v", e.Target, e.At, p)
+	}
 	if !(p.Value > p.Limit) || !(float64(p.Count) > p.Limit*p.Window.Seconds()) || e.Started.After(e.At) || e.At.Sub(e.Started) > 10*time.Minute {
 		t.Errorf("%s started at %s (since %s) without proof: %+v", e.Target, e.At, e.Started, p)
 	}

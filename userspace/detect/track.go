@@ -41,18 +41,41 @@ func (t *track) level(now int64) float64 {
 	return highest
 }
 
-// strongest returns the crossed limit with the largest ratio of value to limit, and its arithmetic; nil when none is crossed.
+// crosses reports whether a limit is crossed for sure. Where all packets were seen, that is whenever level is over 1.
+func (t *track) crosses(now int64) bool {
+	if t.level(now) <= 1 {
+		return false
+	}
+	for i := range t.rules.list {
+		if t.sure(&t.rules.list[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// sure reports whether what is sure of a measured rate is over its limit.
+func (t *track) sure(r *rule) bool {
+	level := t.gauge.level(r)
+	return level > 1 && (t.rules.deviations <= 0 || level*t.gauge.bound(r, t.rules.deviations).part > 1)
+}
+
+// strongest returns the crossed limit with the largest ratio of value to limit, and its arithmetic; nil when none is crossed for sure.
 func (t *track) strongest() (*rule, traffic.Trip) {
 	var best *rule
 	var trip traffic.Trip
 	for i := range t.rules.list {
 		r := &t.rules.list[i]
-		if t.gauge.level(r) <= 1 {
+		if !t.sure(r) {
 			continue
 		}
 		if candidate := t.gauge.trip(r); best == nil || candidate.Value/candidate.Limit > trip.Value/trip.Limit {
 			best, trip = r, candidate
 		}
+	}
+	if best != nil && t.rules.deviations > 0 {
+		b := t.gauge.bound(best, t.rules.deviations)
+		b.write(&trip, t.rules.confidence)
 	}
 	return best, trip
 }

@@ -10,7 +10,8 @@ import (
 type gauge interface {
 	add(from, to int64, c *traffic.Counts)
 	advance(now int64)
-	level(r *rule) float64           // what was measured, as a multiple of the limit: over 1 trips
+	level(r *rule) float64           // what was measured, as a multiple of the limit: over 1 trips, if it is sure
+	bound(r *rule, z float64) bound  // how much of level is sure, by so many standard deviations
 	trip(r *rule) traffic.Trip       // the arithmetic behind level
 	rose(r *rule) int64              // when the current run over half of the limit began
 	rate(m traffic.Metric) float64   // per second, over the window or as averaged
@@ -76,6 +77,16 @@ func (w *window) of(m traffic.Metric) *series {
 
 func (w *window) level(r *rule) float64 {
 	return float64(r.metric.Of(w.of(r.metric).fuller(r.metric).sum)) / r.need
+}
+
+func (w *window) bound(r *rule, z float64) bound {
+	c := w.main.fuller(r.metric).sum
+	kind, ok := packetsOf(r.metric)
+	if !ok || c.Unseen == 0 {
+		return bound{part: 1}
+	}
+	total := float64(c.Total.Packets)
+	return boundOf(z, total-min(float64(c.Unseen), total), total, float64(kind.Of(c))/max(total, 1))
 }
 
 func (w *window) trip(r *rule) traffic.Trip {

@@ -54,7 +54,8 @@ func examineConfig(ctx context.Context, cfg *config.Config) []Finding {
 	if cfg.Notify.Script.Path != "" {
 		all = append(all, examineScript(cfg.Notify.Script.Path))
 	}
-	return all
+	all = append(all, examineEngines(ctx, cfg)...)
+	return append(all, examineExporters(ctx, cfg)...)
 }
 
 // examineSocket tells whether a daemon listens, and if none does, whether one could.

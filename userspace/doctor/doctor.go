@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"weir/loader"
+	"weir/userspace/config"
 )
 
 // Options says what to look at.
@@ -68,7 +69,9 @@ func examine(ctx context.Context, configPath string, probe probe) []Finding {
 	cfg, all := readConfig(configPath)
 	var interfaces []string
 	for _, i := range cfg.Interfaces {
-		interfaces = append(interfaces, i.Name)
+		if i.Engine == config.EngineXDP {
+			interfaces = append(interfaces, i.Name)
+		}
 	}
 	var found []Finding
 	for _, f := range probe(ctx, interfaces...) {

@@ -17,6 +17,8 @@ func (dense) Locate(a netip.Addr) (uint32, bool) {
 	return binary.BigEndian.Uint32(b[:]) & (1<<20 - 1), b[0] == 10
 }
 
+func (dense) Owner(slot uint32) (netip.Prefix, bool) { return numbered(slot) }
+
 func BenchmarkWriterCount(b *testing.B) {
 	one := udp(theirs4, netip.AddrFrom4([4]byte{10, 0, 0, 1}))
 	for _, bb := range []struct {
@@ -45,6 +47,60 @@ func BenchmarkWriterCount(b *testing.B) {
 			}
 		})
 	}
+}
+
+func BenchmarkWriterCountFlow(b *testing.B) {
+	for _, bb := range []struct {
+		name   string
+		hosts  uint32
+		change func(f *traffic.Flow, i uint32)
+	}{
+		{"at_once_one_host", 1, func(*traffic.Flow, uint32) {}},
+		{"at_once_1000_hosts", 1000, func(*traffic.Flow, uint32) {}},
+		{"at_once_65536_hosts", 1 << 16, func(*traffic.Flow, uint32) {}},
+		{"spread_one_host", 1, func(f *traffic.Flow, i uint32) { f.Start = f.End - int64(time.Minute) - int64(i%32)*int64(time.Second) }},
+		{"spread_1000_hosts", 1000, func(f *traffic.Flow, _ uint32) { f.Start = f.End - int64(time.Minute) }},
+		{"spread_65536_hosts", 1 << 16, func(f *traffic.Flow, _ uint32) { f.Start = f.End - int64(time.Minute) }},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			w := NewWriter(dense{}, 1<<16)
+			w.SetSpreading(1 << 17)
+			f := record(10_000)
+			now := noon
+			count := func(i uint32) {
+				host := i * 0x9e3779b1 >> 16 % bb.hosts
+				f.Dst, f.SrcPort = netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)}), uint16(i)
+				bb.change(f, i)
+				w.CountFlow(f)
+				if i%20_000 == 0 { // 200,000 records a second
+					now = now.Add(spreadTick)
+					w.Spread(now)
+				}
+			}
+			for i := range uint32(1 << 18) {
+				count(i)
+			}
+			b.ReportAllocs()
+			for i := uint32(0); b.Loop(); i++ {
+				count(i)
+			}
+		})
+	}
+}
+
+// BenchmarkSpread is what a tick costs with many hosts that have records pending.
+func BenchmarkSpread(b *testing.B) {
+	w := NewWriter(dense{}, 1<<16)
+	now := noon
+	w.Spread(now)
+	for i := range 1 << 16 {
+		w.CountFlow(record(1<<24, lasting(time.Hour), between(theirs4, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))))
+	}
+	for b.Loop() {
+		now = now.Add(spreadTick)
+		w.Spread(now)
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(1<<16), "ns/account")
 }
 
 const benchSlots = 1 << 20

@@ -22,6 +22,10 @@ func (m *Meter) Carry(old *Meter, find func(netip.Prefix) (uint32, bool)) {
 				m.total[dir][to][i] += n
 			}
 			m.state[dir][to].rate = old.state[dir][from].rate
+			if m.unseen[dir] != nil {
+				m.unseen[dir][to].total += old.unseenOf(dir, from).total
+				m.unseen[dir][to].rate = old.unseenOf(dir, from).rate
+			}
 			m.busy[dir][to>>6] |= 1 << (to & 63)
 		}
 	}

@@ -16,6 +16,9 @@ type Shard struct {
 	Hot   [2][]uint64       // [Incoming, Outgoing][slot/64]: the slots that have had another HotPackets packets; the Meter clears
 	// FlowFill says how full the bitmap is that new flows are found with, 0 to 1; nil means that flows are exact.
 	FlowFill func() float64
+	// Unseen counts beside each cell, modulo 2^32, how many of its packets were inferred from samples; nil for a writer that sees all.
+	// Who writes one counts here first and the packets after it, so that no reading takes more for seen than was.
+	Unseen [2][]uint32
 }
 
 // HotPackets is after how many packets of a cell its writer sets the cell's hot bit: HOT_PACKETS of bpf/abi.h.

@@ -13,7 +13,7 @@ const (
 	// SweepTime is within which all slots are read. It leaves room for a late tick in the second that is promised.
 	SweepTime = 900 * time.Millisecond
 	// SweepSlots is how many slots each reading sweeps at least: smaller networks are read whole each time.
-	SweepSlots = 4096
+	SweepSlots = 1024
 	// rateTime is the time constant of rates: an average that forgets with 0.5 s steadies as a plain one over 1 s does.
 	rateTime = 500 * time.Millisecond
 	// A rate under so much per second is over.
@@ -27,6 +27,8 @@ const (
 const (
 	SlotBytes      = 240
 	ShardSlotBytes = 4
+	// UnseenBytes more per slot and direction are for shards with samples.
+	UnseenBytes = 16
 )
 
 // seen is all that the reading of an idle slot needs.
@@ -61,6 +63,9 @@ type Meter struct {
 	flows [2][]uint32 // [slot*len(shards)+shard]
 	busy  [2][]uint64 // a bit per slot: it has a rate, or has just changed
 
+	unseen  [2][]inferred // nil: no shard has samples
+	sampled []int         // the shards that have
+
 	started bool
 	base    time.Time // when clock was 0
 	clock   int64     // microseconds: the time of the reading in hand or, between readings, the last one
@@ -74,9 +79,15 @@ type Meter struct {
 // says whose a slot is, false when it is free; what is counted in a free slot is not emitted.
 func NewMeter(owner func(slot uint32) (netip.Prefix, bool), slots int, shards []Shard) *Meter {
 	m := &Meter{owner: owner, shards: shards, slots: slots, scale: make([]float64, len(shards))}
-	for _, s := range shards {
+	for i, s := range shards {
 		for dir := range s.Cells {
 			m.slots = min(m.slots, len(s.Cells[dir]), len(s.Hot[dir])*64)
+			if s.Unseen[dir] != nil {
+				m.slots = min(m.slots, len(s.Unseen[dir]))
+			}
+		}
+		if s.Unseen[0] != nil {
+			m.sampled = append(m.sampled, i)
 		}
 	}
 	for dir := range m.seen {
@@ -85,6 +96,9 @@ func NewMeter(owner func(slot uint32) (netip.Prefix, bool), slots int, shards []
 		m.total[dir] = make([][columns]uint64, m.slots)
 		m.flows[dir] = make([]uint32, m.slots*len(shards))
 		m.busy[dir] = make([]uint64, (m.slots+63)/64)
+		if len(m.sampled) > 0 {
+			m.unseen[dir] = make([]inferred, m.slots)
+		}
 	}
 	return m
 }
@@ -212,10 +226,12 @@ func (m *Meter) measure(dir, slot int, age int64, emit func(Delta)) {
 	delta, ok := m.advance(dir, slot)
 	if !ok {
 		m.stats.Resets++
+		m.skipUnseen(dir, slot)
 		return
 	}
 	changed := delta != [columns]uint64{}
 	m.average(dir, slot, &delta, age, changed)
+	unseen := m.advanceUnseen(dir, slot, delta[packets], age)
 	if !changed {
 		return
 	}
@@ -227,10 +243,12 @@ func (m *Meter) measure(dir, slot int, age int64, emit func(Delta)) {
 		return
 	}
 	m.stats.Deltas++
-	emit(Delta{
+	d := Delta{
 		Slot: uint32(slot), Owner: owner, Direction: traffic.Direction(dir), Counts: counts(&delta),
 		From: m.at(m.clock - age), To: m.at(m.clock),
-	})
+	}
+	d.Counts.Unseen = unseen
+	emit(d)
 }
 
 func (m *Meter) at(clock int64) time.Time { return m.base.Add(time.Duration(clock) * time.Microsecond) }
@@ -287,10 +305,13 @@ func (m *Meter) resync(now time.Time, count bool) {
 	}
 	for dir := range m.seen {
 		for slot := range m.slots {
-			if delta, ok := m.advance(dir, slot); ok && count {
+			delta, ok := m.advance(dir, slot)
+			unseen := m.skipUnseen(dir, slot)
+			if ok && count {
 				for i, n := range delta {
 					m.total[dir][slot][i] += n
 				}
+				m.countUnseen(dir, slot, unseen)
 			}
 			m.state[dir][slot].rate = [columns]float32{}
 		}

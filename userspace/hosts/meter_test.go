@@ -307,7 +307,7 @@ func TestWriterAndMeter(t *testing.T) {
 	for _, w := range writers {
 		shards = append(shards, w.Shard())
 	}
-	m := NewMeter(ours.owner, slots, shards)
+	m := NewMeter(ours.Owner, slots, shards)
 	m.Baseline(noon)
 	var wg sync.WaitGroup
 	done := make(chan struct{})

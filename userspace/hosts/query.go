@@ -22,7 +22,9 @@ func (m *Meter) Rate(slot uint32, dir traffic.Direction) traffic.Counts {
 	for i, r := range m.state[dir][slot].rate {
 		perSecond[i] = uint64(max(0, r) + 0.5)
 	}
-	return counts(&perSecond)
+	c := counts(&perSecond)
+	c.Unseen = uint64(max(0, m.unseenOf(int(dir), int(slot)).rate) + 0.5)
+	return c
 }
 
 // Total returns what a slot has had since the start, or since it was given to its owner; zero for a slot that does not exist.
@@ -30,7 +32,9 @@ func (m *Meter) Total(slot uint32, dir traffic.Direction) traffic.Counts {
 	if !m.valid(slot, dir) {
 		return traffic.Counts{}
 	}
-	return counts(&m.total[dir][slot])
+	c := counts(&m.total[dir][slot])
+	c.Unseen = m.unseenOf(int(dir), int(slot)).total
+	return c
 }
 
 // Release forgets a slot, which is to be given to another host. What its cells hold now is that host's baseline: whoever clears them
@@ -41,6 +45,10 @@ func (m *Meter) Release(slot uint32) {
 	}
 	for dir := range m.seen {
 		m.advance(dir, int(slot))
+		m.skipUnseen(dir, int(slot))
+		if m.unseen[dir] != nil {
+			m.unseen[dir][slot].total = 0
+		}
 		m.total[dir][slot] = [columns]uint64{}
 		m.state[dir][slot].rate = [columns]float32{}
 		m.busy[dir][slot>>6] &^= 1 << (slot & 63)

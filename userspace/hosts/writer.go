@@ -8,26 +8,33 @@ import (
 	"weir/userspace/traffic"
 )
 
-// locator finds the slot that an address is counted in; false: it is not ours.
+// locator finds the slot that an address is counted in, false: it is not ours; and whose a slot is, false: nobody's.
 type locator interface {
 	Locate(a netip.Addr) (slot uint32, ours bool)
+	Owner(slot uint32) (netip.Prefix, bool)
 }
 
-// Writer counts packets in a shard of its own, by the rules of bpf/account.h. One goroutine counts; a Meter may read meanwhile, and
+// Writer counts packets and flow records in a shard of its own, by the rules of bpf/account.h. One goroutine counts; a Meter may read meanwhile, and
 // any goroutine may set verdicts and the clock.
 type Writer struct {
 	dir    locator
 	cells  [2][]traffic.Cell
 	hot    [2][]uint64
+	unseen [2][]uint32
 	flows  *flowBitmap
 	moment atomic.Uint32
+	spread spreader
 }
 
-// NewWriter returns a writer for the slots 0 to slots-1, which dir finds. It takes 128 bytes per slot and 1 MiB.
+// NewWriter returns a writer for the slots 0 to slots-1, which dir finds. It takes 144 bytes per slot, of which those of hosts that
+// have never been seen are not touched, and 1 MiB; and for flow records what SetSpreading says.
 func NewWriter(dir locator, slots int) *Writer {
 	w := &Writer{dir: dir, flows: newFlowBitmap()}
+	w.spread.most = DefaultPending
 	for d := range w.cells {
 		w.cells[d] = make([]traffic.Cell, slots)
+		w.unseen[d] = make([]uint32, slots)
+		w.spread.first[d] = make([]uint32, slots)
 		w.hot[d] = make([]uint64, (slots+63)/64)
 	}
 	return w
@@ -35,26 +42,26 @@ func NewWriter(dir locator, slots int) *Writer {
 
 // Shard returns what a Meter reads.
 func (w *Writer) Shard() Shard {
-	return Shard{Cells: w.cells, Hot: w.hot, FlowFill: w.flows.fill}
+	return Shard{Cells: w.cells, Hot: w.hot, FlowFill: w.flows.fill, Unseen: w.unseen}
 }
 
 // Flip begins the next flow interval: every flow's next packet is its first again. The goroutine that counts calls it.
 func (w *Writer) Flip() { w.flows.flip() }
 
-// end is the host on one end of a packet.
-type end struct {
+// target is the host on one end of a packet.
+type target struct {
 	cell *traffic.Cell // nil: not ours
 	slot uint32
 	drop bool
 }
 
-func (w *Writer) find(a netip.Addr, dir traffic.Direction) end {
-	slot, ours := w.dir.Locate(a)
-	if !ours || int64(slot) >= int64(len(w.cells[dir])) {
-		return end{}
+func (w *Writer) find(a netip.Addr, dir traffic.Direction) target {
+	slot, ours := w.locate(a, dir)
+	if !ours {
+		return target{}
 	}
 	cell := &w.cells[dir][slot]
-	return end{cell: cell, slot: slot, drop: w.drops(cell)}
+	return target{cell: cell, slot: slot, drop: w.drops(cell)}
 }
 
 // Count counts a packet for its destination (incoming), its source (outgoing), or both. weight is how many packets it stands for,
@@ -86,16 +93,18 @@ func (w *Writer) Count(p *traffic.Packet, weight uint32) (traffic.Direction, boo
 	return traffic.Internal, false
 }
 
-func (w *Writer) countEnd(e *end, dir traffic.Direction, p *traffic.Packet, weight, flow uint32) {
+func (w *Writer) countEnd(e *target, dir traffic.Direction, p *traffic.Packet, weight, flow uint32) {
 	length := p.Length * weight
+	if weight > 1 {
+		add(&w.unseen[dir][e.slot], weight-1)
+	}
 	countPacket(e.cell, p, weight, length, flow)
 	if e.drop {
 		add(&e.cell.DroppedPackets, weight)
 		add(&e.cell.DroppedBytes, length)
 	}
-	// The Meter clears words: an addition of its own would bring cleared bits back.
 	if e.cell.Packets&(HotPackets-1) < weight {
-		atomic.OrUint64(&w.hot[dir][e.slot>>6], 1<<(e.slot&63))
+		w.warm(dir, e.slot)
 	}
 }
 

@@ -19,7 +19,7 @@ func (d directory) Locate(a netip.Addr) (uint32, bool) {
 	return slot, ok
 }
 
-func (d directory) owner(slot uint32) (netip.Prefix, bool) {
+func (d directory) Owner(slot uint32) (netip.Prefix, bool) {
 	for a, s := range d {
 		if s == slot {
 			return netip.PrefixFrom(a, a.BitLen()), true

@@ -51,6 +51,37 @@ const (
 	bgpRoutes
 	bgpRoutesRefused
 	bgpMessages
+	captureUp
+	captureWorkers
+	captureFrames
+	captureRestarts
+	flowExporters
+	flowWorkers
+	flowReceiveBuffer
+	flowDatagrams
+	flowBytes
+	flowRecords
+	flowDatagramsLost
+	flowUndecodable
+	flowFilterCalls
+	flowFilterRecords
+	flowFilterErrors
+	flowFilterOff
+	exporterDatagrams
+	exporterRecords
+	exporterRecordsLeftOut
+	exporterPackets
+	exporterBytes
+	exporterLost
+	exporterUnknownTemplates
+	exporterErrors
+	exporterTemplates
+	exporterSamplingRate
+	exporterClockOffset
+	exporterActiveTimeout
+	exporterInactiveTimeout
+	exporterLastSeen
+	exporterProblems
 	losses
 	ticksSkipped
 	warmingUp
@@ -86,6 +117,8 @@ func catalog() [idCount]metric {
 	network := []string{"network", "direction"}
 	host := []string{"host", "hostgroup", "direction"}
 	peer := []string{"peer", "kind"}
+	engine := []string{"interface", "engine"}
+	exporter := []string{"exporter", "name"}
 	return [idCount]metric{
 		trafficPackets:     {"weir_traffic_packets_total", counter, "Packets counted, by direction and IP version.", family},
 		trafficBytes:       {"weir_traffic_bytes_total", counter, "Frame bytes without FCS of the packets counted.", family},
@@ -129,6 +162,40 @@ func catalog() [idCount]metric {
 		bgpRoutes:          {"weir_bgp_routes", gauge, "Routes announced, or to be announced as soon as the session is up, by address family.", []string{"peer", "kind", "family"}},
 		bgpRoutesRefused:   {"weir_bgp_routes_refused", gauge, "Routes kept back now because the peer has as many as it may.", []string{"peer", "kind", "family"}},
 		bgpMessages:        {"weir_bgp_messages_total", counter, "BGP messages, by direction: sent or received.", []string{"peer", "kind", "direction"}},
+
+		captureUp:       {"weir_capture_up", gauge, "1 while the engine reads from the interface, 0 while something is wrong. Engines other than xdp only, as all of weir_capture_*.", []string{"interface", "engine", "mode"}},
+		captureWorkers:  {"weir_capture_workers", gauge, "Goroutines that read from the interface.", engine},
+		captureFrames:   {"weir_capture_frames_total", counter, "Frames by result: received; kernel_dropped, which found no room in the ring; dropped, which were cut off or malformed.", []string{"interface", "engine", "result"}},
+		captureRestarts: {"weir_capture_restarts_total", counter, "How often the engine was opened again after its interface went away.", engine},
+
+		flowExporters:     {"weir_flow_exporters", gauge, "Exporters known now. Absent, as all of weir_flow_* and weir_exporter_*, when no flow records are collected.", nil},
+		flowWorkers:       {"weir_flow_workers", gauge, "Goroutines that receive and decode flow records.", nil},
+		flowReceiveBuffer: {"weir_flow_receive_buffer_bytes", gauge, "Receive buffer of each UDP socket.", nil},
+		flowDatagrams:     {"weir_flow_datagrams_total", counter, "Datagrams (over TCP: messages) taken in.", nil},
+		flowBytes:         {"weir_flow_bytes_total", counter, "Bytes of the datagrams taken in.", nil},
+		flowRecords:       {"weir_flow_records_total", counter, "Flow records and samples decoded.", nil},
+		flowDatagramsLost: {"weir_flow_datagrams_lost_total", counter, "Datagrams not taken in, by reason: kernel, no room in the socket; refused, the sender is not allowed; max_exporters, more senders than there may be.", []string{"reason"}},
+		flowUndecodable:   {"weir_flow_undecodable_total", counter, "Datagrams that could not be read, by protocol.", []string{"protocol"}},
+		flowFilterCalls:   {"weir_flow_filter_calls_total", counter, "Calls of the filter script. Absent, as all of weir_flow_filter_*, without a filter.", nil},
+		flowFilterRecords: {"weir_flow_filter_records_total", counter, "Records that a filter changed, by result: dropped or rescaled.", []string{"result"}},
+		flowFilterErrors:  {"weir_flow_filter_errors_total", counter, "Calls of the filter script that failed, by kind: error or runaway. Their records are kept.", []string{"kind"}},
+		flowFilterOff:     {"weir_flow_filter_switched_off", gauge, "1 while the filter script is not called because it took too long too often.", nil},
+
+		exporterDatagrams:        {"weir_exporter_datagrams_total", counter, "Datagrams of an exporter. Its counters begin anew when it was silent for so long that it was forgotten.", exporter},
+		exporterRecords:          {"weir_exporter_records_total", counter, "Flow records and samples of an exporter.", exporter},
+		exporterRecordsLeftOut:   {"weir_exporter_records_left_out_total", counter, "Records not counted, by reason: withheld, their sampling rate is unknown; duplicate, counted already; filtered.", []string{"exporter", "name", "reason"}},
+		exporterPackets:          {"weir_exporter_packets_total", counter, "Packets that an exporter's counted records stand for, with sampling multiplied in.", exporter},
+		exporterBytes:            {"weir_exporter_bytes_total", counter, "Bytes that an exporter's counted records stand for, with sampling multiplied in.", exporter},
+		exporterLost:             {"weir_exporter_lost_total", counter, "What the gaps in an exporter's sequence numbers say was lost, in its protocol's own unit: datagrams or records.", exporter},
+		exporterUnknownTemplates: {"weir_exporter_unknown_templates_total", counter, "Sets of records whose template was not known when they came.", exporter},
+		exporterErrors:           {"weir_exporter_errors_total", counter, "Datagrams of an exporter that could not be read.", exporter},
+		exporterTemplates:        {"weir_exporter_templates", gauge, "Templates of an exporter that are known now.", exporter},
+		exporterSamplingRate:     {"weir_exporter_sampling_rate", gauge, "One packet in so many, as the last record had it, and where that is from; 0: unknown.", []string{"exporter", "name", "origin"}},
+		exporterClockOffset:      {"weir_exporter_clock_offset_seconds", gauge, "By how much an exporter's clock is ahead; records are corrected for it.", exporter},
+		exporterActiveTimeout:    {"weir_exporter_active_timeout_seconds", gauge, "How often an exporter tells of a long flow; absent while unknown.", exporter},
+		exporterInactiveTimeout:  {"weir_exporter_inactive_timeout_seconds", gauge, "How long an exporter waits before it tells of a flow that ended; absent while unknown.", exporter},
+		exporterLastSeen:         {"weir_exporter_last_seen_timestamp_seconds", gauge, "When an exporter was last heard, Unix time.", exporter},
+		exporterProblems:         {"weir_exporter_problems", gauge, "Problems of an exporter, which `weir exporters` names with their remedies.", exporter},
 
 		losses:       {"weir_losses_total", counter, "Whatever was lost or given up: by where, see below.", []string{"where"}},
 		ticksSkipped: {"weir_ticks_skipped_total", counter, "Turns of the main loop left out because the one before took too long.", nil},

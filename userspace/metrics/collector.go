@@ -75,6 +75,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s.attacks(&now)
 	s.dataplane(&now)
 	s.bgp(&now)
+	s.captures(&now)
+	s.flows(now.Flows)
 	for place, n := range now.Losses {
 		s.put(losses, float64(n), Loss(place).String())
 	}
@@ -131,6 +133,8 @@ func (s scrape) rates(now *Snapshot) {
 	s.put(omittedSeries, float64(max(0, len(now.Networks)-MaxNetworks)), "network")
 	s.put(omittedSeries, float64(max(0, len(now.Interfaces)-MaxInterfaces)), "interface")
 	s.put(omittedSeries, float64(max(0, len(now.BGP)-MaxBGPPeers)), "peer")
+	s.put(omittedSeries, float64(max(0, len(now.Captures)-MaxInterfaces)), "capture")
+	s.put(omittedSeries, float64(now.Flows.omitted()), "exporter")
 	s.put(omittedSeries, float64(omitted), "host")
 }
 

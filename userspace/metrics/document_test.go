@@ -34,8 +34,8 @@ func document() string {
 	for place := range LossCount {
 		fmt.Fprintf(&b, "- `%s`: %s\n", place, lossTexts[place])
 	}
-	fmt.Fprintf(&b, "\n## Bounds\n\nAn answer holds at most %d hostgroups, %d networks, %d interfaces, %d BGP peers and, per direction, %d hosts; "+
-		"`weir_metrics_omitted_series` counts what was left out.\n", MaxHostgroups, MaxNetworks, MaxInterfaces, MaxBGPPeers, MaxHosts)
+	fmt.Fprintf(&b, "\n## Bounds\n\nAn answer holds at most %d hostgroups, %d networks, %d interfaces, %d BGP peers, %d exporters and, per direction, %d hosts; "+
+		"`weir_metrics_omitted_series` counts what was left out.\n", MaxHostgroups, MaxNetworks, MaxInterfaces, MaxBGPPeers, MaxExporters, MaxHosts)
 	return b.String()
 }
 

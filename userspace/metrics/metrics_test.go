@@ -34,6 +34,7 @@ func sample() Snapshot {
 		{Name: "exabgp", Kind: "exabgp"},
 	}
 	s.BGPSpeakerUp, s.BGPSpeakerRestarts = true, 7
+	s.Captures, s.Flows = sampleCaptures(), sampleFlows()
 	s.IPv6[traffic.Outgoing] = counts
 	s.Reasons[traffic.ReasonARP] = traffic.Count{Packets: 5, Bytes: 300}
 	s.Anomalies[traffic.AnomalyShortTransport] = 6
@@ -150,11 +151,13 @@ func TestBounds(t *testing.T) {
 		many.Networks = append(many.Networks, NetworkRate{Prefix: host})
 		many.Hostgroups = append(many.Hostgroups, GroupRate{Name: fmt.Sprint(i)})
 		many.BGP = append(many.BGP, BGPPeer{Name: fmt.Sprint(i), Kind: "peer"})
+		many.Captures = append(many.Captures, traffic.CaptureStats{Interface: fmt.Sprint(i)})
+		many.Flows.Exporters = append(many.Flows.Exporters, Exporter{Address: host.Addr()})
 	}
 	_, body := scraped(t, func() Snapshot { return many }, http.MethodGet, "/metrics")
 	for prefix, want := range map[string]int{
 		"weir_host_packets_per_second{": MaxHosts + 1, "weir_network_packets_per_second{": 2 * MaxNetworks, "weir_hostgroup_packets_per_second{": 2 * MaxHostgroups,
-		"weir_bgp_session_up{": MaxBGPPeers,
+		"weir_bgp_session_up{": MaxBGPPeers, "weir_capture_up{": MaxInterfaces, "weir_exporter_records_total{": MaxExporters,
 	} {
 		if got := strings.Count(body, "\n"+prefix); got != want {
 			t.Errorf("%s: %d series, want %d", prefix, got, want)

@@ -16,6 +16,7 @@ const (
 	MaxHosts      = 500
 	MaxInterfaces = 256
 	MaxBGPPeers   = 256
+	MaxExporters  = 500
 )
 
 // Loss names a place where something can be lost or given up.
@@ -77,6 +78,9 @@ type Snapshot struct {
 	BGP                []BGPPeer
 	BGPSpeakerUp       bool   // not served, as the restarts, unless one of BGP is of kind peer
 	BGPSpeakerRestarts uint64 // how often the speaker was started again
+
+	Captures []traffic.CaptureStats // of engines other than XDP
+	Flows    *Flows                 // nil: no flow records are collected
 
 	Losses       [LossCount]uint64
 	TicksSkipped uint64

@@ -200,12 +200,15 @@ func (l *Layout) Filter6() []uint64 {
 			return words
 		}
 		for i := range uint32(1) << free {
-			bit := ((first + i) * 0x9e3779b1) >> 16
+			bit := filter6Bit(first + i)
 			words[bit>>6] |= 1 << (bit & 63)
 		}
 	}
 	return words
 }
+
+// filter6Bit is the bit of the map filter6 for the first 32 bits of an address.
+func filter6Bit(first uint32) uint32 { return (first * 0x9e3779b1) >> 16 }
 
 // DenseSlot returns the slot of an IPv4 address in a dense network.
 func (l *Layout) DenseSlot(a netip.Addr) (uint32, bool) {

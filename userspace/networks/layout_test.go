@@ -88,43 +88,6 @@ func texts(ps []netip.Prefix) []string {
 	return out
 }
 
-// A flood of random destinations takes its prefix' share of slots and no more; hosts of other prefixes still get theirs.
-func TestDirectoryUnderRandomDestinations(t *testing.T) {
-	l, err := NewLayout(prefixes("2001:db8::/32", "10.0.0.0/16"), Budget{Dynamic: 1000, FoldHosts: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := NewDirectory(l)
-	random := rand.New(rand.NewPCG(1, 2))
-	flooded := netip.MustParsePrefix("2001:db8:0:1::/64")
-	for range 50_000 {
-		a := flooded.Addr().As16()
-		for i := 8; i < 16; i++ {
-			a[i] = byte(random.Uint32())
-		}
-		slot, ours := d.Locate(netip.AddrFrom16(a))
-		if owner, ok := d.Owner(slot); !ours || !ok || !owner.Contains(netip.AddrFrom16(a)) {
-			t.Fatalf("Locate(%s): ours %v, owner %s", netip.AddrFrom16(a), ours, owner)
-		}
-	}
-	if got := len(d.owners); got != 2+1+100 {
-		t.Errorf("%d slots are taken, want 2 networks, 1 fold and 100 hosts", got)
-	}
-	if d.Folded() != 50_000-100 {
-		t.Errorf("folded %d packets, want %d", d.Folded(), 50_000-100)
-	}
-	for _, text := range []string{"2001:db8:0:2::1", "10.0.3.4"} {
-		a := netip.MustParseAddr(text)
-		slot, ours := d.Locate(a)
-		if owner, _ := d.Owner(slot); !ours || owner != netip.PrefixFrom(a, a.BitLen()) {
-			t.Errorf("Locate(%s): ours %v, counted in %s", a, ours, owner)
-		}
-	}
-	if _, ours := d.Locate(netip.MustParseAddr("2001:db9::1")); ours {
-		t.Error("a foreign address was taken for ours")
-	}
-}
-
 func TestFilter6PassesOurNetworks(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, text := range []string{"2001:db8::/32", "2a00::/29", "2a00:1:2:3::/64", "::/0", "2000::/3"} {
@@ -150,17 +113,5 @@ func TestFilter6PassesOurNetworks(t *testing.T) {
 		if p.Bits() >= 29 && set > 10 {
 			t.Errorf("%s: the filter passes %d of 1000 random addresses", p, set)
 		}
-	}
-}
-
-func BenchmarkDirectoryDense(b *testing.B) {
-	l, err := NewLayout(prefixes("10.0.0.0/16"), Budget{Dense: 1 << 16})
-	if err != nil {
-		b.Fatal(err)
-	}
-	d := NewDirectory(l)
-	a := netip.MustParseAddr("10.0.77.8")
-	for b.Loop() {
-		d.Locate(a)
 	}
 }

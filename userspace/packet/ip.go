@@ -27,17 +27,18 @@ const (
 	icmpBytes      = 4
 )
 
-// parseIPv4 reads the header of RFC 791 section 3.1. The total length may exceed what was captured.
-func parseIPv4(b []byte, p *traffic.Packet) traffic.Reason {
+// parseIPv4 reads the header of RFC 791 section 3.1 and the transport header, and returns what is behind the former. The total length
+// may exceed what was captured. It writes to p only when the addresses can be read.
+func parseIPv4(b []byte, p *traffic.Packet) ([]byte, traffic.Reason) {
 	if len(b) < ipv4Bytes {
-		return traffic.ReasonShortIPv4
+		return nil, traffic.ReasonShortIPv4
 	}
 	header := int(b[0]&0xf) * 4
 	if b[0]>>4 != 4 || header < ipv4Bytes || int(binary.BigEndian.Uint16(b[2:])) < header {
-		return traffic.ReasonBadIPv4
+		return nil, traffic.ReasonBadIPv4
 	}
 	if len(b) < header {
-		return traffic.ReasonShortIPv4
+		return nil, traffic.ReasonShortIPv4
 	}
 	p.TTL, p.Protocol = b[8], b[9]
 	p.Src = netip.AddrFrom4([4]byte(b[12:16]))
@@ -45,21 +46,22 @@ func parseIPv4(b []byte, p *traffic.Packet) traffic.Reason {
 	if fragment := binary.BigEndian.Uint16(b[6:]); fragment&0x3fff != 0 {
 		if fragment&0x1fff != 0 {
 			p.Fragment = traffic.LaterFragment
-			return traffic.ReasonOK
+			return nil, traffic.ReasonOK
 		}
 		p.Fragment = traffic.FirstFragment
 	}
-	parseTransport(b[header:], traffic.ProtoICMP, p)
-	return traffic.ReasonOK
+	b = b[header:]
+	parseTransport(b, traffic.ProtoICMP, p)
+	return b, traffic.ReasonOK
 }
 
-// parseIPv6 reads the header of RFC 8200 section 3.
-func parseIPv6(b []byte, p *traffic.Packet) traffic.Reason {
+// parseIPv6 is parseIPv4 for the header of RFC 8200 section 3.
+func parseIPv6(b []byte, p *traffic.Packet) ([]byte, traffic.Reason) {
 	if len(b) < ipv6Bytes {
-		return traffic.ReasonShortIPv6
+		return nil, traffic.ReasonShortIPv6
 	}
 	if b[0]>>4 != 6 {
-		return traffic.ReasonBadIPv6
+		return nil, traffic.ReasonBadIPv6
 	}
 	p.Protocol, p.TTL = b[6], b[7]
 	p.Src = netip.AddrFrom16([16]byte(b[8:24]))
@@ -68,11 +70,11 @@ func parseIPv6(b []byte, p *traffic.Packet) traffic.Reason {
 	if isExtension(p.Protocol) {
 		var follows bool
 		if b, follows = parseExtensions(b, p); !follows {
-			return traffic.ReasonOK
+			return nil, traffic.ReasonOK
 		}
 	}
 	parseTransport(b, traffic.ProtoICMPv6, p)
-	return traffic.ReasonOK
+	return b, traffic.ReasonOK
 }
 
 // isExtension reports whether next is a header that can be walked over. ESP hides what is behind it, and is an upper layer here.

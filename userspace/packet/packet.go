@@ -1,4 +1,4 @@
-// Package packet reads the addresses, ports and flags of a frame: the user-space twin of bpf/parse.h, rule for rule.
+// Package packet reads the addresses, ports and flags of a frame: the user-space twin of bpf/parse.h and bpf/tunnel.h, rule for rule.
 package packet
 
 import (
@@ -19,15 +19,17 @@ const ProtocolUnknown = 255
 
 // Ethertypes (IEEE 802 numbers).
 const (
-	etherIPv4     = 0x0800
-	etherARP      = 0x0806
-	etherRARP     = 0x8035
-	etherVLAN     = 0x8100
-	etherIPv6     = 0x86dd
-	etherMPLS     = 0x8847
-	etherMPLSMany = 0x8848
-	etherQinQ     = 0x88a8
-	etherQinQOld  = 0x9100
+	etherIPv4      = 0x0800
+	etherARP       = 0x0806
+	etherRARP      = 0x8035
+	etherVLAN      = 0x8100
+	etherIPv6      = 0x86dd
+	etherMPLS      = 0x8847
+	etherMPLSMany  = 0x8848
+	etherDiscovery = 0x8863 // PPPoE before there is a session
+	etherPPPoE     = 0x8864
+	etherQinQ      = 0x88a8
+	etherQinQOld   = 0x9100
 )
 
 // Header lengths in bytes.
@@ -41,8 +43,8 @@ const (
 
 // Parse reads an Ethernet frame, of which frame may hold only the beginning; wireLength is its length on the wire in bytes,
 // without the frame check sequence. It fills in p and returns traffic.ReasonOK, or the reason why the addresses cannot be read;
-// p then holds the length and nothing else. What is broken behind readable addresses is p.Anomaly. It does not allocate, and keeps
-// nothing of frame.
+// p then holds the length and nothing else. What is broken behind readable addresses is p.Anomaly. It looks into no tunnel, does not
+// allocate, and keeps nothing of frame.
 func Parse(frame []byte, wireLength uint32, p *traffic.Packet) traffic.Reason {
 	*p = traffic.Packet{Length: wireLength}
 	if len(frame) < ethernetBytes {
@@ -55,61 +57,83 @@ func Parse(frame []byte, wireLength uint32, p *traffic.Packet) traffic.Reason {
 // empty or of another version is traffic.ReasonNotIP. wireLength is the packet's whole length in bytes.
 func ParseIP(b []byte, wireLength uint32, p *traffic.Packet) traffic.Reason {
 	*p = traffic.Packet{Length: wireLength}
-	return parseVersion(b, p)
+	return parseType(version(b), b, p)
 }
 
 // parseType goes on behind an ethertype.
-func parseType(ethertype uint16, b []byte, p *traffic.Packet) traffic.Reason {
-	for depth := 0; ; depth++ {
-		switch ethertype {
-		case etherIPv4:
-			return parseIPv4(b, p)
-		case etherIPv6:
-			return parseIPv6(b, p)
-		case etherVLAN, etherQinQ, etherQinQOld:
-			if depth == VLANDepth {
-				return traffic.ReasonVLANDepth
-			}
-			if len(b) < tagBytes {
-				return traffic.ReasonShortVLAN
-			}
-			ethertype = binary.BigEndian.Uint16(b[2:])
-			b = b[tagBytes:]
-		case etherMPLS, etherMPLSMany:
-			return parseMPLS(b, p)
-		case etherARP, etherRARP:
-			return traffic.ReasonARP
-		default:
-			return traffic.ReasonNotIP
+func parseType(ethertype uint16, b []byte, p *traffic.Packet) (reason traffic.Reason) {
+	if isTag(ethertype) {
+		if ethertype, b, reason = skipTags(ethertype, b); reason != traffic.ReasonOK {
+			return reason
 		}
 	}
+	if ethertype == etherMPLS || ethertype == etherMPLSMany {
+		if b, reason = skipLabels(b); reason != traffic.ReasonOK {
+			return reason
+		}
+		ethertype = version(b)
+	}
+	_, reason = parseNetwork(ethertype, b, p)
+	return reason
 }
 
-// parseMPLS goes behind a label stack (RFC 3032 section 2.1).
-func parseMPLS(b []byte, p *traffic.Packet) traffic.Reason {
+// parseNetwork reads what is behind an ethertype that is neither tags' nor labels', and returns what is behind the IP header, where a
+// whole transport header or something unknown follows.
+func parseNetwork(ethertype uint16, b []byte, p *traffic.Packet) ([]byte, traffic.Reason) {
+	switch ethertype {
+	case etherIPv4:
+		return parseIPv4(b, p)
+	case etherIPv6:
+		return parseIPv6(b, p)
+	case etherARP, etherRARP:
+		return nil, traffic.ReasonARP
+	}
+	return nil, traffic.ReasonNotIP
+}
+
+func isTag(ethertype uint16) bool {
+	return ethertype == etherVLAN || ethertype == etherQinQ || ethertype == etherQinQOld
+}
+
+// skipTags goes behind VLAN tags, the first of which ethertype names, and returns the ethertype that they end with.
+func skipTags(ethertype uint16, b []byte) (uint16, []byte, traffic.Reason) {
+	for depth := 0; isTag(ethertype); depth++ {
+		if depth == VLANDepth {
+			return 0, nil, traffic.ReasonVLANDepth
+		}
+		if len(b) < tagBytes {
+			return 0, nil, traffic.ReasonShortVLAN
+		}
+		ethertype = binary.BigEndian.Uint16(b[2:])
+		b = b[tagBytes:]
+	}
+	return ethertype, b, traffic.ReasonOK
+}
+
+// skipLabels goes behind an MPLS label stack (RFC 3032 section 2.1).
+func skipLabels(b []byte) ([]byte, traffic.Reason) {
 	for range MPLSDepth {
 		if len(b) < labelBytes {
-			return traffic.ReasonShortMPLS
+			return nil, traffic.ReasonShortMPLS
 		}
 		bottom := b[2]&1 != 0
 		b = b[labelBytes:]
 		if bottom {
-			return parseVersion(b, p)
+			return b, traffic.ReasonOK
 		}
 	}
-	return traffic.ReasonMPLSDepth
+	return nil, traffic.ReasonMPLSDepth
 }
 
-// parseVersion tells IPv4 and IPv6 apart by the first four bits, which is all that MPLS leaves to go by.
-func parseVersion(b []byte, p *traffic.Packet) traffic.Reason {
-	if len(b) == 0 {
-		return traffic.ReasonNotIP
+// version returns the ethertype of the IP version that the first four bits name, which is all that MPLS leaves to go by; 0: none.
+func version(b []byte) uint16 {
+	if len(b) > 0 {
+		switch b[0] >> 4 {
+		case 4:
+			return etherIPv4
+		case 6:
+			return etherIPv6
+		}
 	}
-	switch b[0] >> 4 {
-	case 4:
-		return parseIPv4(b, p)
-	case 6:
-		return parseIPv6(b, p)
-	}
-	return traffic.ReasonNotIP
+	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"weir/flowcollect"
 	"weir/userspace/config"
 	"weir/userspace/detect"
 	"weir/userspace/networks"
@@ -40,7 +41,7 @@ func (o *Options) policy() (detect.Policy, []networks.Network, error) {
 		return detect.Policy{}, nil, fmt.Errorf("replay: %s lists no networks (this machine's own addresses mean nothing to a capture); give --networks CIDR[,CIDR]", o.ConfigPath)
 	}
 	override, given := o.limits()
-	policy := detect.Policy{MaxWatched: c.Detection.MaxWatched}
+	policy := detect.Policy{MaxWatched: c.Detection.MaxWatched, Confidence: c.Detection.Confidence}
 	for _, g := range c.Hostgroups {
 		if given {
 			g.Host, g.Enabled = [2]traffic.Limits{override, override}, [2]bool{true, true}
@@ -55,6 +56,29 @@ func (o *Options) policy() (detect.Policy, []networks.Network, error) {
 		members = append(members, networks.Network{Prefix: m.Prefix, Group: m.Group})
 	}
 	return policy, members, nil
+}
+
+// collector is what the configuration says about exporters.
+func (o *Options) collector() (*flowcollect.Options, error) {
+	if o.ConfigPath == "" {
+		return &flowcollect.Options{}, nil
+	}
+	c, err := config.Load(o.ConfigPath)
+	if err != nil {
+		return nil, err
+	}
+	out := &flowcollect.Options{
+		Allow: c.Flows.Allow, MaxExporters: c.Flows.MaxExporters, MaxTemplates: c.Flows.MaxTemplates, TemplateLife: c.Flows.TemplateLife,
+		UseAgent: c.Flows.UseAgentAddress,
+	}
+	sides := map[config.ExporterDirection]traffic.FlowSide{config.ExporterIngress: traffic.SideIngress, config.ExporterEgress: traffic.SideEgress}
+	for _, e := range c.Flows.Exporters {
+		out.Exporters = append(out.Exporters, flowcollect.ExporterOptions{
+			Prefix: e.Match, Name: e.Name, Rate: e.SamplingRate, InterfaceRates: e.InterfaceRates, DomainRates: e.DomainRates,
+			Side: sides[e.Direction], OnlyInterfaces: e.OnlyInterfaces, IgnoreInterfaces: e.IgnoreInterfaces, Group: e.Group,
+		})
+	}
+	return out, nil
 }
 
 // limits returns the thresholds that were given, or without a configuration the default ones.

@@ -26,12 +26,14 @@ const (
 
 // Options says what is replayed against which thresholds.
 type Options struct {
-	File       string   // pcap or pcapng
+	File       string   // pcap or pcapng, also compressed by gzip or zstd
 	ConfigPath string   // empty: no configuration
 	Networks   []string // our networks as CIDR, instead of the configuration's
 	PPS        float64  // thresholds per host in both directions, instead of those of all hostgroups; 0: not given
 	Mbps       float64  // 10^6 bit/s
 	Flows      float64  // per second
+	Pace       float64  // 0: as fast as it can be read; 1: as it was captured, 2: twice as fast
+	AsFlows    bool     // the capture is of what exporters sent: sFlow, NetFlow, IPFIX. Then networks may be left out
 	JSON       bool     // one JSON object a line
 	Progress   func(done, size int64)
 	// Progress, if set, is called now and then with the bytes of the file that are read and how many there are (0: unknown).
@@ -45,7 +47,8 @@ const (
 	pause      = 15 * time.Minute // the part of a pause that is gone through at all
 	disorder   = time.Second      // frames that are older than others before them by this much are taken as later ones; beyond, the clock was set back
 	flowSpan   = time.Second      // a flow is counted once in it
-	settle     = 1500 * time.Millisecond
+	spreadSpan = 100 * time.Millisecond
+	settleSpan = 1500 * time.Millisecond
 )
 
 // How many hosts have counters of their own: those of small IPv4 networks in advance, others as they are seen.
@@ -74,6 +77,7 @@ type replay struct {
 	print     *printer
 
 	first, now, flipped time.Time // the capture's clock: its beginning, the last tick, the last flow interval's beginning
+	spread              time.Time // when flow records were last spread
 	begun               bool
 	summary             Summary
 }
@@ -81,6 +85,9 @@ type replay struct {
 // Run replays a capture and prints one line an attack and a summary to out. A capture that breaks off is told as far as it goes,
 // summary included, and then is an error. So is ctx ending.
 func Run(ctx context.Context, o Options, out io.Writer) error {
+	if o.AsFlows {
+		return runFlows(ctx, o, out)
+	}
 	policy, members, err := o.policy()
 	if err != nil {
 		return err
@@ -93,7 +100,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = r.frames(ctx, capture, o.Progress)
+	err = r.frames(ctx, capture, pcapfile.NewClock(o.Pace), o.Progress)
 	if ctx.Err() == nil {
 		err = errors.Join(err, r.finish())
 	}
@@ -120,10 +127,12 @@ func newReplay(policy detect.Policy, members []networks.Network, print *printer)
 	return r, nil
 }
 
-// frames reads the capture to its end.
-func (r *replay) frames(ctx context.Context, capture *pcapfile.Reader, progress func(done, size int64)) error {
+// frames reads the capture to its end, each frame when the clock says.
+func (r *replay) frames(ctx context.Context, capture *pcapfile.Reader, clock *pcapfile.Clock, progress func(done, size int64)) error {
 	const often = 4096 // frames between two looks at what is not the capture
-	var f pcapfile.Frame
+	var f traffic.Frame
+	var failed error
+	idle := func(now time.Time) { failed = errors.Join(failed, r.advance(now)) }
 	for n := 0; ; n++ {
 		if n%often == 0 {
 			if err := ctx.Err(); err != nil {
@@ -140,25 +149,28 @@ func (r *replay) frames(ctx context.Context, capture *pcapfile.Reader, progress 
 		if err != nil {
 			return err
 		}
-		if err := r.frame(&f); err != nil {
+		at := time.Unix(0, f.Time).UTC()
+		if err := clock.Wait(ctx, at, idle); err != nil {
+			return fmt.Errorf("replay %s: %w", capture.Name(), err)
+		}
+		if failed != nil {
+			return failed
+		}
+		if err := r.frame(&f, at); err != nil {
 			return err
 		}
 	}
 }
 
-func (r *replay) frame(f *pcapfile.Frame) error {
-	if err := r.advance(f.Time); err != nil {
+func (r *replay) frame(f *traffic.Frame, at time.Time) error {
+	if err := r.advance(at); err != nil {
 		return err
 	}
 	r.summary.Packets++
 	r.summary.Bytes += uint64(f.Length)
 	var p traffic.Packet
-	parse := packet.Parse
-	if f.IP {
-		parse = packet.ParseIP
-	}
 	switch {
-	case parse(f.Data, f.Length, &p) != traffic.ReasonOK:
+	case packet.ParseLink(f.Link, f.Data, f.Length, &p) != traffic.ReasonOK:
 		r.summary.Unparsed++
 		return nil
 	case p.Dst.Is4():
@@ -219,6 +231,10 @@ func (r *replay) step(now time.Time) error {
 		}
 		r.detector.Observe(&detect.Observation{Host: d.Owner, Group: group, Direction: d.Direction, From: d.From, To: d.To, Counts: d.Counts})
 	})
+	if now.Sub(r.spread) >= spreadSpan {
+		r.writer.Spread(now)
+		r.spread = now
+	}
 	if now.Sub(r.flipped) >= flowSpan {
 		r.writer.Flip()
 		r.flipped = now
@@ -241,12 +257,21 @@ func (r *replay) tell(events []traffic.Event) error {
 
 // finish gives what was counted last the time to be read, and sums up.
 func (r *replay) finish() error {
-	if r.begun {
-		for end := r.now.Add(settle); r.now.Before(end); {
-			if err := r.step(r.now.Add(tick)); err != nil {
-				return err
-			}
-		}
+	if err := r.settle(); err != nil {
+		return err
 	}
 	return r.print.summary(&r.summary, r.directory.Folded())
+}
+
+// settle lets the clock run on until all that was counted has been read.
+func (r *replay) settle() error {
+	if !r.begun {
+		return nil
+	}
+	for end := r.now.Add(settleSpan); r.now.Before(end); {
+		if err := r.step(r.now.Add(tick)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -49,6 +49,10 @@ type trip struct {
 	Window time.Duration `json:"window_ns"`
 	Value  float64       `json:"value"`
 	Limit  float64       `json:"limit"`
+
+	Lower      float64 `json:"lower,omitempty"`
+	Seen       uint64  `json:"seen,omitempty"`
+	Confidence float64 `json:"confidence,omitempty"`
 }
 
 type ban struct {
@@ -75,7 +79,7 @@ func encode(r *traffic.Record) ([]byte, error) {
 		},
 	}
 	if t := a.Trip; t != (traffic.Trip{}) {
-		out.Attack.Trip = &trip{t.Metric.String(), t.Count, t.Window, t.Value, t.Limit}
+		out.Attack.Trip = &trip{t.Metric.String(), t.Count, t.Window, t.Value, t.Limit, t.Lower, t.Seen, t.Confidence}
 	}
 	if !r.Ban.Since.IsZero() {
 		b := ban(r.Ban)
@@ -115,7 +119,10 @@ func decode(value []byte) (traffic.Record, error) {
 	if t := a.Trip; t != nil {
 		var metric traffic.Metric
 		metric, err4 = traffic.ParseMetric(t.Metric)
-		out.Attack.Trip = traffic.Trip{Metric: metric, Count: t.Count, Window: t.Window, Value: t.Value, Limit: t.Limit}
+		out.Attack.Trip = traffic.Trip{
+			Metric: metric, Count: t.Count, Window: t.Window, Value: t.Value, Limit: t.Limit,
+			Lower: t.Lower, Seen: t.Seen, Confidence: t.Confidence,
+		}
 	}
 	if in.Ban != nil {
 		out.Ban = traffic.Ban(*in.Ban)

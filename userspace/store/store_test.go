@@ -54,7 +54,7 @@ func sample(i int) traffic.Record {
 		Attack: traffic.Attack{
 			ID:     fmt.Sprintf("20260301T120000.%03d-%04d", i/1000, i%1000),
 			Target: traffic.Target{Scope: traffic.ScopePrefix, Prefix: netip.MustParsePrefix("2001:db8::/64"), Group: "web", Direction: traffic.Outgoing},
-			Trip:   traffic.Trip{Metric: traffic.TCPSYNBPS, Count: 7, Window: time.Second, Value: 1.5e9, Limit: 2.5},
+			Trip:   traffic.Trip{Metric: traffic.TCPSYNBPS, Count: 7, Window: time.Second, Value: 1.5e9, Limit: 2.5, Lower: 1.25e9, Seen: 310, Confidence: 0.95},
 			Phase:  traffic.PhaseMitigated, Started: began, Detected: began.Add(time.Millisecond),
 			Rate:   traffic.TwoWay{Incoming: traffic.Counts{Flows: 3}, Outgoing: traffic.Counts{Total: traffic.Count{Packets: 1<<64 - 1, Bytes: 2}}},
 			Peak:   traffic.Counts{UDP: traffic.Count{Packets: 5}},

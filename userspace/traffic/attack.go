@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -52,9 +53,14 @@ type Trip struct {
 	Window time.Duration // the window that the limit holds over
 	Value  float64       // the measured rate per second: over the time since the window's traffic began, at most Window
 	Limit  float64       // the threshold, per second
+
+	// What was inferred from samples is as sure as they are many. Confidence is 0 where every packet was seen, or nobody asks.
+	Lower      float64 // the rate is at least this, per second, ...
+	Seen       uint64  // ... because so many packets of Count were really seen, ...
+	Confidence float64 // ... with this probability
 }
 
-// String explains the trip: "52000 packets/s (5200 within 100ms) > 20000 packets/s over 1s".
+// String explains the trip: "pps: 5200 packets counted, 52000 packets/s > 20000 packets/s x 1s", and for samples how sure that is.
 func (t Trip) String() string {
 	if t.Window == 0 {
 		return "by hand"
@@ -66,7 +72,17 @@ func (t Trip) String() string {
 	case t.Metric == FPS:
 		unit = "flows"
 	}
-	return fmt.Sprintf("%s: %d %s counted, %.0f %s/s > %.0f %s/s x %s", t.Metric, t.Count, unit, t.Value, unit, t.Limit, unit, t.Window)
+	sure := ""
+	if t.Confidence > 0 {
+		sure = fmt.Sprintf(" (at least %.0f at %s, from %d samples)", t.Lower, percent(t.Confidence), t.Seen)
+	}
+	return fmt.Sprintf("%s: %d %s counted, %.0f %s/s%s > %.0f %s/s x %s",
+		t.Metric, t.Count, unit, t.Value, unit, sure, t.Limit, unit, t.Window)
+}
+
+// percent writes 0.95 as "95 %" and 0.999 as "99.9 %".
+func percent(share float64) string {
+	return strconv.FormatFloat(share*100, 'g', 6, 64) + " %"
 }
 
 // Phase is where an attack is in its life.

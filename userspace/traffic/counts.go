@@ -8,6 +8,7 @@ type Count struct {
 
 // Counts is what was counted for one host, prefix or hostgroup in one direction, over whatever time its owner says.
 // TCP, UDP and ICMP are parts of Total; TCPSYN is part of TCP; Fragments and Dropped cut across.
+// Total.Packets less Unseen is how many packets were really looked at.
 type Counts struct {
 	Total     Count  `json:"total"`
 	Flows     uint64 `json:"flows"`
@@ -17,6 +18,7 @@ type Counts struct {
 	TCPSYN    Count  `json:"tcp_syn"`
 	Fragments Count  `json:"fragments"`
 	Dropped   Count  `json:"dropped"`
+	Unseen    uint64 `json:"unseen,omitempty"` // packets of Total that nobody saw: inferred from samples that stand for them
 }
 
 func (c *Count) add(o Count) { c.Packets += o.Packets; c.Bytes += o.Bytes }
@@ -32,6 +34,7 @@ func (c *Counts) Add(o *Counts) {
 	c.TCPSYN.add(o.TCPSYN)
 	c.Fragments.add(o.Fragments)
 	c.Dropped.add(o.Dropped)
+	c.Unseen += o.Unseen
 }
 
 // Sub takes o, counted before and part of c, off c.
@@ -44,6 +47,7 @@ func (c *Counts) Sub(o *Counts) {
 	c.TCPSYN.sub(o.TCPSYN)
 	c.Fragments.sub(o.Fragments)
 	c.Dropped.sub(o.Dropped)
+	c.Unseen -= o.Unseen
 }
 
 // Zero reports whether nothing was counted.

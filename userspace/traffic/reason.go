@@ -24,6 +24,8 @@ const (
 	ReasonBadIPv4                     // version, header length or total length impossible
 	ReasonShortIPv6                   // cut off within the IPv6 header
 	ReasonBadIPv6                     // version is not 6
+	ReasonShortTunnel                 // cut off within a PPPoE or PPP header
+	ReasonTunnelDepth                 // PPPoE and pseudo-wires within each other, deeper than is looked
 	ReasonCount
 
 	// ReasonOK is what a parser returns for a packet whose addresses could be read.
@@ -32,7 +34,7 @@ const (
 
 var reasonNames = [ReasonCount]string{
 	"incoming", "outgoing", "internal", "other", "banned_in", "banned_out", "arp", "not_ip", "short_ethernet", "short_vlan",
-	"vlan_depth", "short_mpls", "mpls_depth", "short_ipv4", "bad_ipv4", "short_ipv6", "bad_ipv6",
+	"vlan_depth", "short_mpls", "mpls_depth", "short_ipv4", "bad_ipv4", "short_ipv6", "bad_ipv6", "short_tunnel", "tunnel_depth",
 }
 
 // String returns the reason's name as it stands in JSON and metrics.
@@ -57,10 +59,12 @@ const (
 	AnomalyShortTransport         // cut off within the TCP, UDP or ICMP header: counted by protocol, without ports or flags
 	AnomalyShortExtension         // cut off within an IPv6 extension header: counted without protocol
 	AnomalyExtensionDepth         // more than 8 IPv6 extension headers: counted without protocol
+	AnomalyBrokenTunnel           // what is in the tunnel is cut off or broken: counted for the last addresses outside of that
+	AnomalyTunnelDepth            // tunnels within each other, deeper than is looked: the same
 	AnomalyCount
 )
 
-var anomalyNames = [AnomalyCount]string{"none", "short_transport", "short_extension", "extension_depth"}
+var anomalyNames = [AnomalyCount]string{"none", "short_transport", "short_extension", "extension_depth", "broken_tunnel", "tunnel_depth"}
 
 // String returns the anomaly's name as it stands in JSON and metrics.
 func (a Anomaly) String() string {

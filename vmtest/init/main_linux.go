@@ -82,14 +82,14 @@ func mount(source, kind, target string) error {
 	return nil
 }
 
-func insert(path string) error {
-	f, err := os.Open(path)
+func insert(m vmtest.Insert) error {
+	f, err := os.Open(m.File)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("insert module %s: %w", path, err)
+	if err := unix.FinitModule(int(f.Fd()), m.Parameters, 0); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("insert module %s: %w", m.File, err)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func loopbackUp() error {
 func runTest(report io.Writer, t vmtest.Run) string {
 	cmd := exec.Command(t.Args[0], t.Args[1:]...)
 	cmd.Dir = t.Dir
-	cmd.Env = []string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C"}
+	cmd.Env = append([]string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C"}, t.Env...)
 	cmd.Stdout, cmd.Stderr = report, report
 	if err := cmd.Run(); err != nil {
 		return strings.ReplaceAll(err.Error(), "\n", " ")

@@ -494,6 +494,7 @@ type StatusResponse struct {
 	Reasons       []*Tally               `protobuf:"bytes,20,rep,name=reasons,proto3" json:"reasons,omitempty"`                       // packets by the reason they left the data plane
 	Anomalies     []*Tally               `protobuf:"bytes,21,rep,name=anomalies,proto3" json:"anomalies,omitempty"`                   // packets counted although broken behind the addresses
 	Bgp           *BgpPeersResponse      `protobuf:"bytes,22,opt,name=bgp,proto3" json:"bgp,omitempty"`                               // absent when the configuration has no BGP
+	Flows         *FlowCollector         `protobuf:"bytes,23,opt,name=flows,proto3" json:"flows,omitempty"`                           // absent when no flow records are collected
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -682,18 +683,27 @@ func (x *StatusResponse) GetBgp() *BgpPeersResponse {
 	return nil
 }
 
+func (x *StatusResponse) GetFlows() *FlowCollector {
+	if x != nil {
+		return x.Flows
+	}
+	return nil
+}
+
 // Interface is one attached (or wanted) network interface.
 type Interface struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // the kernel's; 0 while the interface does not exist
 	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`    // host, wire or mirror
-	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`    // native, generic or none
+	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`    // of engine xdp: native, generic or none; else how the engine reads, in its own words
 	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`      // why this mode, or why not attached
 	Attached      bool                   `protobuf:"varint,6,opt,name=attached,proto3" json:"attached,omitempty"`
 	Egress        bool                   `protobuf:"varint,7,opt,name=egress,proto3" json:"egress,omitempty"` // outgoing traffic is counted at tc egress too
 	Pair          string                 `protobuf:"bytes,8,opt,name=pair,proto3" json:"pair,omitempty"`      // role wire: the interface that packets are redirected to
 	Since         *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=since,proto3" json:"since,omitempty"`
+	Engine        string                 `protobuf:"bytes,10,opt,name=engine,proto3" json:"engine,omitempty"`   // xdp, afpacket, afxdp, pcap, netmap, pfring or snabb
+	Capture       *Capture               `protobuf:"bytes,11,opt,name=capture,proto3" json:"capture,omitempty"` // absent for engine xdp
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,6 +801,105 @@ func (x *Interface) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Interface) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *Interface) GetCapture() *Capture {
+	if x != nil {
+		return x.Capture
+	}
+	return nil
+}
+
+// Capture is what an engine other than xdp has counted on one interface since it was opened.
+type Capture struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workers       uint32                 `protobuf:"varint,1,opt,name=workers,proto3" json:"workers,omitempty"`
+	Received      uint64                 `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`                                // frames handed to Weir
+	KernelDropped uint64                 `protobuf:"varint,3,opt,name=kernel_dropped,json=kernelDropped,proto3" json:"kernel_dropped,omitempty"` // frames that found no room in the ring
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                  // frames given up: cut off, or malformed
+	Restarts      uint64                 `protobuf:"varint,5,opt,name=restarts,proto3" json:"restarts,omitempty"`                                // how often the engine was opened again after its interface went away
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`                                       // what is wrong now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capture) Reset() {
+	*x = Capture{}
+	mi := &file_weirpb_weir_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capture) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capture) ProtoMessage() {}
+
+func (x *Capture) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capture.ProtoReflect.Descriptor instead.
+func (*Capture) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Capture) GetWorkers() uint32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
+func (x *Capture) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *Capture) GetKernelDropped() uint64 {
+	if x != nil {
+		return x.KernelDropped
+	}
+	return 0
+}
+
+func (x *Capture) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *Capture) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+func (x *Capture) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type DirectionTotal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Direction     Direction              `protobuf:"varint,1,opt,name=direction,proto3,enum=weir.v1.Direction" json:"direction,omitempty"`
@@ -802,7 +911,7 @@ type DirectionTotal struct {
 
 func (x *DirectionTotal) Reset() {
 	*x = DirectionTotal{}
-	mi := &file_weirpb_weir_proto_msgTypes[5]
+	mi := &file_weirpb_weir_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +923,7 @@ func (x *DirectionTotal) String() string {
 func (*DirectionTotal) ProtoMessage() {}
 
 func (x *DirectionTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[5]
+	mi := &file_weirpb_weir_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +936,7 @@ func (x *DirectionTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectionTotal.ProtoReflect.Descriptor instead.
 func (*DirectionTotal) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{5}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DirectionTotal) GetDirection() Direction {
@@ -862,7 +971,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_weirpb_weir_proto_msgTypes[6]
+	mi := &file_weirpb_weir_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +983,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[6]
+	mi := &file_weirpb_weir_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +996,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{6}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tally) GetName() string {
@@ -918,7 +1027,7 @@ type HostsRequest struct {
 
 func (x *HostsRequest) Reset() {
 	*x = HostsRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[7]
+	mi := &file_weirpb_weir_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1039,7 @@ func (x *HostsRequest) String() string {
 func (*HostsRequest) ProtoMessage() {}
 
 func (x *HostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[7]
+	mi := &file_weirpb_weir_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1052,7 @@ func (x *HostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
 func (*HostsRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{7}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HostsRequest) GetDirection() Direction {
@@ -997,7 +1106,7 @@ type HostsResponse struct {
 
 func (x *HostsResponse) Reset() {
 	*x = HostsResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[8]
+	mi := &file_weirpb_weir_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1118,7 @@ func (x *HostsResponse) String() string {
 func (*HostsResponse) ProtoMessage() {}
 
 func (x *HostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[8]
+	mi := &file_weirpb_weir_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1131,7 @@ func (x *HostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
 func (*HostsResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{8}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HostsResponse) GetHosts() []*Host {
@@ -1047,7 +1156,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_weirpb_weir_proto_msgTypes[9]
+	mi := &file_weirpb_weir_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1168,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[9]
+	mi := &file_weirpb_weir_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1181,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{9}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Host) GetHost() string {
@@ -1136,7 +1245,7 @@ type AttacksRequest struct {
 
 func (x *AttacksRequest) Reset() {
 	*x = AttacksRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[10]
+	mi := &file_weirpb_weir_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1257,7 @@ func (x *AttacksRequest) String() string {
 func (*AttacksRequest) ProtoMessage() {}
 
 func (x *AttacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[10]
+	mi := &file_weirpb_weir_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1270,7 @@ func (x *AttacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttacksRequest.ProtoReflect.Descriptor instead.
 func (*AttacksRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{10}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AttacksRequest) GetId() string {
@@ -1201,7 +1310,7 @@ type AttacksResponse struct {
 
 func (x *AttacksResponse) Reset() {
 	*x = AttacksResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[11]
+	mi := &file_weirpb_weir_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1322,7 @@ func (x *AttacksResponse) String() string {
 func (*AttacksResponse) ProtoMessage() {}
 
 func (x *AttacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[11]
+	mi := &file_weirpb_weir_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1335,7 @@ func (x *AttacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttacksResponse.ProtoReflect.Descriptor instead.
 func (*AttacksResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{11}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AttacksResponse) GetAttacks() []*Attack {
@@ -1260,13 +1369,16 @@ type Attack struct {
 	Manual        bool                   `protobuf:"varint,20,opt,name=manual,proto3" json:"manual,omitempty"`                                // banned by hand
 	Held          string                 `protobuf:"bytes,21,opt,name=held,proto3" json:"held,omitempty"`                                     // why nothing is done about it; empty when something is, or when it is over
 	Ban           *BanEntry              `protobuf:"bytes,22,opt,name=ban,proto3" json:"ban,omitempty"`                                       // absent when there never was one
+	Lower         float64                `protobuf:"fixed64,23,opt,name=lower,proto3" json:"lower,omitempty"`                                 // of sampled traffic: what the rate is at the least, in the metric's written unit; 0: all was seen
+	Samples       uint64                 `protobuf:"varint,24,opt,name=samples,proto3" json:"samples,omitempty"`                              // of sampled traffic: packets that were really seen within the window
+	Confidence    float64                `protobuf:"fixed64,25,opt,name=confidence,proto3" json:"confidence,omitempty"`                       // of lower: 0.95 is 95 %
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attack) Reset() {
 	*x = Attack{}
-	mi := &file_weirpb_weir_proto_msgTypes[12]
+	mi := &file_weirpb_weir_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1390,7 @@ func (x *Attack) String() string {
 func (*Attack) ProtoMessage() {}
 
 func (x *Attack) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[12]
+	mi := &file_weirpb_weir_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1403,7 @@ func (x *Attack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attack.ProtoReflect.Descriptor instead.
 func (*Attack) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{12}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Attack) GetId() string {
@@ -1448,6 +1560,27 @@ func (x *Attack) GetBan() *BanEntry {
 	return nil
 }
 
+func (x *Attack) GetLower() float64 {
+	if x != nil {
+		return x.Lower
+	}
+	return 0
+}
+
+func (x *Attack) GetSamples() uint64 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+func (x *Attack) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
 type BansRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1456,7 +1589,7 @@ type BansRequest struct {
 
 func (x *BansRequest) Reset() {
 	*x = BansRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[13]
+	mi := &file_weirpb_weir_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1601,7 @@ func (x *BansRequest) String() string {
 func (*BansRequest) ProtoMessage() {}
 
 func (x *BansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[13]
+	mi := &file_weirpb_weir_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1614,7 @@ func (x *BansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BansRequest.ProtoReflect.Descriptor instead.
 func (*BansRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{13}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{14}
 }
 
 type BansResponse struct {
@@ -1493,7 +1626,7 @@ type BansResponse struct {
 
 func (x *BansResponse) Reset() {
 	*x = BansResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[14]
+	mi := &file_weirpb_weir_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1638,7 @@ func (x *BansResponse) String() string {
 func (*BansResponse) ProtoMessage() {}
 
 func (x *BansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[14]
+	mi := &file_weirpb_weir_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1651,7 @@ func (x *BansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BansResponse.ProtoReflect.Descriptor instead.
 func (*BansResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{14}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BansResponse) GetBans() []*BanEntry {
@@ -1550,7 +1683,7 @@ type BanEntry struct {
 
 func (x *BanEntry) Reset() {
 	*x = BanEntry{}
-	mi := &file_weirpb_weir_proto_msgTypes[15]
+	mi := &file_weirpb_weir_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1695,7 @@ func (x *BanEntry) String() string {
 func (*BanEntry) ProtoMessage() {}
 
 func (x *BanEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[15]
+	mi := &file_weirpb_weir_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1708,7 @@ func (x *BanEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanEntry.ProtoReflect.Descriptor instead.
 func (*BanEntry) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{15}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BanEntry) GetTarget() string {
@@ -1681,7 +1814,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[16]
+	mi := &file_weirpb_weir_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1826,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[16]
+	mi := &file_weirpb_weir_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1839,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{16}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BanRequest) GetTarget() string {
@@ -1746,7 +1879,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[17]
+	mi := &file_weirpb_weir_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1891,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[17]
+	mi := &file_weirpb_weir_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1904,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{17}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BanResponse) GetBans() []*BanEntry {
@@ -1791,7 +1924,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[18]
+	mi := &file_weirpb_weir_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1936,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[18]
+	mi := &file_weirpb_weir_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1949,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{18}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UnbanRequest) GetTarget() string {
@@ -1842,7 +1975,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[19]
+	mi := &file_weirpb_weir_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1987,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[19]
+	mi := &file_weirpb_weir_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2000,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{19}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UnbanResponse) GetBans() []*BanEntry {
@@ -1885,7 +2018,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[20]
+	mi := &file_weirpb_weir_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2030,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[20]
+	mi := &file_weirpb_weir_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2043,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{20}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{21}
 }
 
 type ReloadResponse struct {
@@ -1922,7 +2055,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[21]
+	mi := &file_weirpb_weir_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2067,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[21]
+	mi := &file_weirpb_weir_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2080,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{21}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReloadResponse) GetLoaded() *timestamppb.Timestamp {
@@ -1965,7 +2098,7 @@ type WatchAttacksRequest struct {
 
 func (x *WatchAttacksRequest) Reset() {
 	*x = WatchAttacksRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[22]
+	mi := &file_weirpb_weir_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2110,7 @@ func (x *WatchAttacksRequest) String() string {
 func (*WatchAttacksRequest) ProtoMessage() {}
 
 func (x *WatchAttacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[22]
+	mi := &file_weirpb_weir_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2123,7 @@ func (x *WatchAttacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAttacksRequest.ProtoReflect.Descriptor instead.
 func (*WatchAttacksRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{22}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{23}
 }
 
 type WatchAttacksResponse struct {
@@ -2003,7 +2136,7 @@ type WatchAttacksResponse struct {
 
 func (x *WatchAttacksResponse) Reset() {
 	*x = WatchAttacksResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[23]
+	mi := &file_weirpb_weir_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2148,7 @@ func (x *WatchAttacksResponse) String() string {
 func (*WatchAttacksResponse) ProtoMessage() {}
 
 func (x *WatchAttacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[23]
+	mi := &file_weirpb_weir_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2161,7 @@ func (x *WatchAttacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAttacksResponse.ProtoReflect.Descriptor instead.
 func (*WatchAttacksResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{23}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchAttacksResponse) GetAttack() *Attack {
@@ -2053,7 +2186,7 @@ type BgpPeersRequest struct {
 
 func (x *BgpPeersRequest) Reset() {
 	*x = BgpPeersRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[24]
+	mi := &file_weirpb_weir_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2198,7 @@ func (x *BgpPeersRequest) String() string {
 func (*BgpPeersRequest) ProtoMessage() {}
 
 func (x *BgpPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[24]
+	mi := &file_weirpb_weir_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2211,7 @@ func (x *BgpPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeersRequest.ProtoReflect.Descriptor instead.
 func (*BgpPeersRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{24}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{25}
 }
 
 type BgpPeersResponse struct {
@@ -2092,7 +2225,7 @@ type BgpPeersResponse struct {
 
 func (x *BgpPeersResponse) Reset() {
 	*x = BgpPeersResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[25]
+	mi := &file_weirpb_weir_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2237,7 @@ func (x *BgpPeersResponse) String() string {
 func (*BgpPeersResponse) ProtoMessage() {}
 
 func (x *BgpPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[25]
+	mi := &file_weirpb_weir_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2250,7 @@ func (x *BgpPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeersResponse.ProtoReflect.Descriptor instead.
 func (*BgpPeersResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{25}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BgpPeersResponse) GetConfigured() bool {
@@ -2154,7 +2287,7 @@ type BgpSpeaker struct {
 
 func (x *BgpSpeaker) Reset() {
 	*x = BgpSpeaker{}
-	mi := &file_weirpb_weir_proto_msgTypes[26]
+	mi := &file_weirpb_weir_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2299,7 @@ func (x *BgpSpeaker) String() string {
 func (*BgpSpeaker) ProtoMessage() {}
 
 func (x *BgpSpeaker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[26]
+	mi := &file_weirpb_weir_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2312,7 @@ func (x *BgpSpeaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpSpeaker.ProtoReflect.Descriptor instead.
 func (*BgpSpeaker) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{26}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BgpSpeaker) GetUp() bool {
@@ -2236,7 +2369,7 @@ type BgpPeer struct {
 
 func (x *BgpPeer) Reset() {
 	*x = BgpPeer{}
-	mi := &file_weirpb_weir_proto_msgTypes[27]
+	mi := &file_weirpb_weir_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2381,7 @@ func (x *BgpPeer) String() string {
 func (*BgpPeer) ProtoMessage() {}
 
 func (x *BgpPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[27]
+	mi := &file_weirpb_weir_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2394,7 @@ func (x *BgpPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeer.ProtoReflect.Descriptor instead.
 func (*BgpPeer) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{27}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BgpPeer) GetName() string {
@@ -2388,7 +2521,7 @@ type BgpFamilyRoutes struct {
 
 func (x *BgpFamilyRoutes) Reset() {
 	*x = BgpFamilyRoutes{}
-	mi := &file_weirpb_weir_proto_msgTypes[28]
+	mi := &file_weirpb_weir_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2533,7 @@ func (x *BgpFamilyRoutes) String() string {
 func (*BgpFamilyRoutes) ProtoMessage() {}
 
 func (x *BgpFamilyRoutes) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[28]
+	mi := &file_weirpb_weir_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2546,7 @@ func (x *BgpFamilyRoutes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpFamilyRoutes.ProtoReflect.Descriptor instead.
 func (*BgpFamilyRoutes) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{28}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BgpFamilyRoutes) GetFamily() string {
@@ -2447,7 +2580,7 @@ type BgpRoutesRequest struct {
 
 func (x *BgpRoutesRequest) Reset() {
 	*x = BgpRoutesRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[29]
+	mi := &file_weirpb_weir_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2592,7 @@ func (x *BgpRoutesRequest) String() string {
 func (*BgpRoutesRequest) ProtoMessage() {}
 
 func (x *BgpRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[29]
+	mi := &file_weirpb_weir_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2605,7 @@ func (x *BgpRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BgpRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{29}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BgpRoutesRequest) GetPeer() string {
@@ -2501,7 +2634,7 @@ type BgpRoutesResponse struct {
 
 func (x *BgpRoutesResponse) Reset() {
 	*x = BgpRoutesResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[30]
+	mi := &file_weirpb_weir_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2646,7 @@ func (x *BgpRoutesResponse) String() string {
 func (*BgpRoutesResponse) ProtoMessage() {}
 
 func (x *BgpRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[30]
+	mi := &file_weirpb_weir_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2659,7 @@ func (x *BgpRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BgpRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{30}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BgpRoutesResponse) GetRoutes() []*BgpRoute {
@@ -2571,7 +2704,7 @@ type BgpRoute struct {
 
 func (x *BgpRoute) Reset() {
 	*x = BgpRoute{}
-	mi := &file_weirpb_weir_proto_msgTypes[31]
+	mi := &file_weirpb_weir_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2716,7 @@ func (x *BgpRoute) String() string {
 func (*BgpRoute) ProtoMessage() {}
 
 func (x *BgpRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[31]
+	mi := &file_weirpb_weir_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2729,7 @@ func (x *BgpRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoute.ProtoReflect.Descriptor instead.
 func (*BgpRoute) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{31}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BgpRoute) GetFamily() string {
@@ -2646,7 +2779,7 @@ type BgpRoutePeer struct {
 
 func (x *BgpRoutePeer) Reset() {
 	*x = BgpRoutePeer{}
-	mi := &file_weirpb_weir_proto_msgTypes[32]
+	mi := &file_weirpb_weir_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2791,7 @@ func (x *BgpRoutePeer) String() string {
 func (*BgpRoutePeer) ProtoMessage() {}
 
 func (x *BgpRoutePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[32]
+	mi := &file_weirpb_weir_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2804,7 @@ func (x *BgpRoutePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutePeer.ProtoReflect.Descriptor instead.
 func (*BgpRoutePeer) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{32}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BgpRoutePeer) GetName() string {
@@ -2710,7 +2843,7 @@ type BgpRefusal struct {
 
 func (x *BgpRefusal) Reset() {
 	*x = BgpRefusal{}
-	mi := &file_weirpb_weir_proto_msgTypes[33]
+	mi := &file_weirpb_weir_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2855,7 @@ func (x *BgpRefusal) String() string {
 func (*BgpRefusal) ProtoMessage() {}
 
 func (x *BgpRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[33]
+	mi := &file_weirpb_weir_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2868,7 @@ func (x *BgpRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRefusal.ProtoReflect.Descriptor instead.
 func (*BgpRefusal) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{33}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BgpRefusal) GetOwner() string {
@@ -2795,7 +2928,7 @@ type BgpAnnounceRequest struct {
 
 func (x *BgpAnnounceRequest) Reset() {
 	*x = BgpAnnounceRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[34]
+	mi := &file_weirpb_weir_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +2940,7 @@ func (x *BgpAnnounceRequest) String() string {
 func (*BgpAnnounceRequest) ProtoMessage() {}
 
 func (x *BgpAnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[34]
+	mi := &file_weirpb_weir_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +2953,7 @@ func (x *BgpAnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpAnnounceRequest.ProtoReflect.Descriptor instead.
 func (*BgpAnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{34}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BgpAnnounceRequest) GetPrefix() string {
@@ -2874,7 +3007,7 @@ type BgpAnnounceResponse struct {
 
 func (x *BgpAnnounceResponse) Reset() {
 	*x = BgpAnnounceResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[35]
+	mi := &file_weirpb_weir_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +3019,7 @@ func (x *BgpAnnounceResponse) String() string {
 func (*BgpAnnounceResponse) ProtoMessage() {}
 
 func (x *BgpAnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[35]
+	mi := &file_weirpb_weir_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3032,7 @@ func (x *BgpAnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpAnnounceResponse.ProtoReflect.Descriptor instead.
 func (*BgpAnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{35}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BgpAnnounceResponse) GetRoutes() []string {
@@ -2918,7 +3051,7 @@ type BgpWithdrawRequest struct {
 
 func (x *BgpWithdrawRequest) Reset() {
 	*x = BgpWithdrawRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[36]
+	mi := &file_weirpb_weir_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3063,7 @@ func (x *BgpWithdrawRequest) String() string {
 func (*BgpWithdrawRequest) ProtoMessage() {}
 
 func (x *BgpWithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[36]
+	mi := &file_weirpb_weir_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3076,7 @@ func (x *BgpWithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpWithdrawRequest.ProtoReflect.Descriptor instead.
 func (*BgpWithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{36}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BgpWithdrawRequest) GetRoute() string {
@@ -2962,7 +3095,7 @@ type BgpWithdrawResponse struct {
 
 func (x *BgpWithdrawResponse) Reset() {
 	*x = BgpWithdrawResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[37]
+	mi := &file_weirpb_weir_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2974,7 +3107,7 @@ func (x *BgpWithdrawResponse) String() string {
 func (*BgpWithdrawResponse) ProtoMessage() {}
 
 func (x *BgpWithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[37]
+	mi := &file_weirpb_weir_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2987,7 +3120,7 @@ func (x *BgpWithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpWithdrawResponse.ProtoReflect.Descriptor instead.
 func (*BgpWithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{37}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BgpWithdrawResponse) GetRoutes() []string {
@@ -2995,6 +3128,775 @@ func (x *BgpWithdrawResponse) GetRoutes() []string {
 		return x.Routes
 	}
 	return nil
+}
+
+// FlowCollector is what receives flow records. Counters run since the daemon started.
+type FlowCollector struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Listen             []string               `protobuf:"bytes,1,rep,name=listen,proto3" json:"listen,omitempty"` // "udp 0.0.0.0:2055", "tcp [::]:4739"
+	Workers            uint32                 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`
+	Exporters          uint64                 `protobuf:"varint,3,opt,name=exporters,proto3" json:"exporters,omitempty"`                                               // known now
+	ReceiveBuffer      uint64                 `protobuf:"varint,4,opt,name=receive_buffer,json=receiveBuffer,proto3" json:"receive_buffer,omitempty"`                  // bytes that each UDP socket has
+	ReceiveBufferAsked uint64                 `protobuf:"varint,5,opt,name=receive_buffer_asked,json=receiveBufferAsked,proto3" json:"receive_buffer_asked,omitempty"` // bytes that the configuration asks for
+	Datagrams          uint64                 `protobuf:"varint,6,opt,name=datagrams,proto3" json:"datagrams,omitempty"`                                               // taken in; messages, over TCP
+	Bytes              uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`                                                       // of these
+	Records            uint64                 `protobuf:"varint,8,opt,name=records,proto3" json:"records,omitempty"`                                                   // flow records and samples in them
+	KernelDropped      uint64                 `protobuf:"varint,9,opt,name=kernel_dropped,json=kernelDropped,proto3" json:"kernel_dropped,omitempty"`                  // datagrams that found no room in a socket
+	Refused            uint64                 `protobuf:"varint,10,opt,name=refused,proto3" json:"refused,omitempty"`                                                  // datagrams of senders that are not allowed
+	OverLimit          uint64                 `protobuf:"varint,11,opt,name=over_limit,json=overLimit,proto3" json:"over_limit,omitempty"`                             // datagrams of new exporters beyond the most that there may be
+	Undecodable        []*Tally               `protobuf:"bytes,12,rep,name=undecodable,proto3" json:"undecodable,omitempty"`                                           // datagrams that could not be read, by protocol; "unknown": of none that is known
+	Filter             *FlowFilter            `protobuf:"bytes,13,opt,name=filter,proto3" json:"filter,omitempty"`                                                     // absent when there is none
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *FlowCollector) Reset() {
+	*x = FlowCollector{}
+	mi := &file_weirpb_weir_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowCollector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowCollector) ProtoMessage() {}
+
+func (x *FlowCollector) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowCollector.ProtoReflect.Descriptor instead.
+func (*FlowCollector) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *FlowCollector) GetListen() []string {
+	if x != nil {
+		return x.Listen
+	}
+	return nil
+}
+
+func (x *FlowCollector) GetWorkers() uint32 {
+	if x != nil {
+		return x.Workers
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetExporters() uint64 {
+	if x != nil {
+		return x.Exporters
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetReceiveBuffer() uint64 {
+	if x != nil {
+		return x.ReceiveBuffer
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetReceiveBufferAsked() uint64 {
+	if x != nil {
+		return x.ReceiveBufferAsked
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetDatagrams() uint64 {
+	if x != nil {
+		return x.Datagrams
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetKernelDropped() uint64 {
+	if x != nil {
+		return x.KernelDropped
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetOverLimit() uint64 {
+	if x != nil {
+		return x.OverLimit
+	}
+	return 0
+}
+
+func (x *FlowCollector) GetUndecodable() []*Tally {
+	if x != nil {
+		return x.Undecodable
+	}
+	return nil
+}
+
+func (x *FlowCollector) GetFilter() *FlowFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+// FlowFilter is what the script and the rules have done with flow records.
+type FlowFilter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Calls         uint64                 `protobuf:"varint,1,opt,name=calls,proto3" json:"calls,omitempty"` // of the script
+	Dropped       uint64                 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Rescaled      uint64                 `protobuf:"varint,3,opt,name=rescaled,proto3" json:"rescaled,omitempty"`
+	Errors        uint64                 `protobuf:"varint,4,opt,name=errors,proto3" json:"errors,omitempty"`     // calls that failed; their records are kept
+	Runaways      uint64                 `protobuf:"varint,5,opt,name=runaways,proto3" json:"runaways,omitempty"` // calls that took too long and were stopped; their records are kept
+	LastError     string                 `protobuf:"bytes,6,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	SwitchedOff   bool                   `protobuf:"varint,7,opt,name=switched_off,json=switchedOff,proto3" json:"switched_off,omitempty"` // too many runaways in a row: the script is not called until the next reload
+	Rules         []*Tally               `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`                                 // records that each rule has decided about, by the rule's text
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlowFilter) Reset() {
+	*x = FlowFilter{}
+	mi := &file_weirpb_weir_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowFilter) ProtoMessage() {}
+
+func (x *FlowFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowFilter.ProtoReflect.Descriptor instead.
+func (*FlowFilter) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *FlowFilter) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *FlowFilter) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *FlowFilter) GetRescaled() uint64 {
+	if x != nil {
+		return x.Rescaled
+	}
+	return 0
+}
+
+func (x *FlowFilter) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *FlowFilter) GetRunaways() uint64 {
+	if x != nil {
+		return x.Runaways
+	}
+	return 0
+}
+
+func (x *FlowFilter) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *FlowFilter) GetSwitchedOff() bool {
+	if x != nil {
+		return x.SwitchedOff
+	}
+	return false
+}
+
+func (x *FlowFilter) GetRules() []*Tally {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type ExportersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Exporter      string                 `protobuf:"bytes,1,opt,name=exporter,proto3" json:"exporter,omitempty"` // only those with this address or name
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`      // 0 is the most: 10000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportersRequest) Reset() {
+	*x = ExportersRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportersRequest) ProtoMessage() {}
+
+func (x *ExportersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportersRequest.ProtoReflect.Descriptor instead.
+func (*ExportersRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ExportersRequest) GetExporter() string {
+	if x != nil {
+		return x.Exporter
+	}
+	return ""
+}
+
+func (x *ExportersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ExportersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Configured    bool                   `protobuf:"varint,1,opt,name=configured,proto3" json:"configured,omitempty"` // flow records are collected; if not, all else is empty
+	Exporters     []*Exporter            `protobuf:"bytes,2,rep,name=exporters,proto3" json:"exporters,omitempty"`
+	Total         uint64                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"` // exporters there are: more than those above when a limit cut them off
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportersResponse) Reset() {
+	*x = ExportersResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportersResponse) ProtoMessage() {}
+
+func (x *ExportersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportersResponse.ProtoReflect.Descriptor instead.
+func (*ExportersResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ExportersResponse) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
+	}
+	return false
+}
+
+func (x *ExportersResponse) GetExporters() []*Exporter {
+	if x != nil {
+		return x.Exporters
+	}
+	return nil
+}
+
+func (x *ExportersResponse) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// Exporter is a router or switch that sends flow records. Counters run since it was first heard.
+type Exporter struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Address          string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`           // by the configuration
+	Group            string                 `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`         // by the configuration: exporters of one group see the same traffic
+	Protocols        []string               `protobuf:"bytes,4,rep,name=protocols,proto3" json:"protocols,omitempty"` // netflow5, netflow9, ipfix, sflow5, ...
+	Datagrams        uint64                 `protobuf:"varint,5,opt,name=datagrams,proto3" json:"datagrams,omitempty"`
+	Records          uint64                 `protobuf:"varint,6,opt,name=records,proto3" json:"records,omitempty"` // flow records and samples
+	Packets          uint64                 `protobuf:"varint,7,opt,name=packets,proto3" json:"packets,omitempty"` // of the records that were counted, multiplied by their sampling rates
+	Bytes            uint64                 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`     // as packets
+	Lost             uint64                 `protobuf:"varint,9,opt,name=lost,proto3" json:"lost,omitempty"`       // by the gaps in sequence numbers, in the protocol's own unit: datagrams, or records
+	LostPercent      float64                `protobuf:"fixed64,10,opt,name=lost_percent,json=lostPercent,proto3" json:"lost_percent,omitempty"`
+	UnknownTemplates uint64                 `protobuf:"varint,11,opt,name=unknown_templates,json=unknownTemplates,proto3" json:"unknown_templates,omitempty"` // sets of records whose template was not known when they came
+	Templates        uint64                 `protobuf:"varint,12,opt,name=templates,proto3" json:"templates,omitempty"`                                       // known now
+	SamplingRate     uint32                 `protobuf:"varint,13,opt,name=sampling_rate,json=samplingRate,proto3" json:"sampling_rate,omitempty"`             // one packet in so many; the last one that a record had. 0: unknown
+	SamplingOrigin   string                 `protobuf:"bytes,14,opt,name=sampling_origin,json=samplingOrigin,proto3" json:"sampling_origin,omitempty"`        // assumed, header, record, options, configured or unknown
+	Withheld         uint64                 `protobuf:"varint,15,opt,name=withheld,proto3" json:"withheld,omitempty"`                                         // records not counted because their sampling rate is unknown
+	Duplicates       uint64                 `protobuf:"varint,16,opt,name=duplicates,proto3" json:"duplicates,omitempty"`                                     // records not counted because they tell of traffic that was counted already
+	Filtered         uint64                 `protobuf:"varint,17,opt,name=filtered,proto3" json:"filtered,omitempty"`                                         // records not counted because of a filter
+	Errors           uint64                 `protobuf:"varint,18,opt,name=errors,proto3" json:"errors,omitempty"`                                             // datagrams that could not be read
+	LastError        string                 `protobuf:"bytes,19,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	ClockOffset      *durationpb.Duration   `protobuf:"bytes,20,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`             // the exporter's clock is ahead by so much; it is corrected
+	ActiveTimeout    *durationpb.Duration   `protobuf:"bytes,21,opt,name=active_timeout,json=activeTimeout,proto3" json:"active_timeout,omitempty"`       // a long flow is told of so often; absent: unknown
+	InactiveTimeout  *durationpb.Duration   `protobuf:"bytes,22,opt,name=inactive_timeout,json=inactiveTimeout,proto3" json:"inactive_timeout,omitempty"` // absent: unknown
+	LastSeen         *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	Interfaces       []*ExporterInterface   `protobuf:"bytes,24,rep,name=interfaces,proto3" json:"interfaces,omitempty"` // those that it has sent counters of
+	Problems         []*ExporterProblem     `protobuf:"bytes,25,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Exporter) Reset() {
+	*x = Exporter{}
+	mi := &file_weirpb_weir_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exporter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exporter) ProtoMessage() {}
+
+func (x *Exporter) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exporter.ProtoReflect.Descriptor instead.
+func (*Exporter) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Exporter) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Exporter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Exporter) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Exporter) GetProtocols() []string {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
+func (x *Exporter) GetDatagrams() uint64 {
+	if x != nil {
+		return x.Datagrams
+	}
+	return 0
+}
+
+func (x *Exporter) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Exporter) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *Exporter) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Exporter) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *Exporter) GetLostPercent() float64 {
+	if x != nil {
+		return x.LostPercent
+	}
+	return 0
+}
+
+func (x *Exporter) GetUnknownTemplates() uint64 {
+	if x != nil {
+		return x.UnknownTemplates
+	}
+	return 0
+}
+
+func (x *Exporter) GetTemplates() uint64 {
+	if x != nil {
+		return x.Templates
+	}
+	return 0
+}
+
+func (x *Exporter) GetSamplingRate() uint32 {
+	if x != nil {
+		return x.SamplingRate
+	}
+	return 0
+}
+
+func (x *Exporter) GetSamplingOrigin() string {
+	if x != nil {
+		return x.SamplingOrigin
+	}
+	return ""
+}
+
+func (x *Exporter) GetWithheld() uint64 {
+	if x != nil {
+		return x.Withheld
+	}
+	return 0
+}
+
+func (x *Exporter) GetDuplicates() uint64 {
+	if x != nil {
+		return x.Duplicates
+	}
+	return 0
+}
+
+func (x *Exporter) GetFiltered() uint64 {
+	if x != nil {
+		return x.Filtered
+	}
+	return 0
+}
+
+func (x *Exporter) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *Exporter) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *Exporter) GetClockOffset() *durationpb.Duration {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return nil
+}
+
+func (x *Exporter) GetActiveTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ActiveTimeout
+	}
+	return nil
+}
+
+func (x *Exporter) GetInactiveTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.InactiveTimeout
+	}
+	return nil
+}
+
+func (x *Exporter) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
+}
+
+func (x *Exporter) GetInterfaces() []*ExporterInterface {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+func (x *Exporter) GetProblems() []*ExporterProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// ExporterInterface is what an exporter's own counters say of one of its interfaces, since the exporter's start.
+type ExporterInterface struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // SNMP
+	Speed         uint64                 `protobuf:"varint,2,opt,name=speed,proto3" json:"speed,omitempty"` // bit/s
+	Up            bool                   `protobuf:"varint,3,opt,name=up,proto3" json:"up,omitempty"`
+	InBytes       uint64                 `protobuf:"varint,4,opt,name=in_bytes,json=inBytes,proto3" json:"in_bytes,omitempty"`
+	OutBytes      uint64                 `protobuf:"varint,5,opt,name=out_bytes,json=outBytes,proto3" json:"out_bytes,omitempty"`
+	InPackets     uint64                 `protobuf:"varint,6,opt,name=in_packets,json=inPackets,proto3" json:"in_packets,omitempty"`
+	OutPackets    uint64                 `protobuf:"varint,7,opt,name=out_packets,json=outPackets,proto3" json:"out_packets,omitempty"`
+	InDrops       uint64                 `protobuf:"varint,8,opt,name=in_drops,json=inDrops,proto3" json:"in_drops,omitempty"`
+	OutDrops      uint64                 `protobuf:"varint,9,opt,name=out_drops,json=outDrops,proto3" json:"out_drops,omitempty"`
+	InErrors      uint64                 `protobuf:"varint,10,opt,name=in_errors,json=inErrors,proto3" json:"in_errors,omitempty"`
+	OutErrors     uint64                 `protobuf:"varint,11,opt,name=out_errors,json=outErrors,proto3" json:"out_errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExporterInterface) Reset() {
+	*x = ExporterInterface{}
+	mi := &file_weirpb_weir_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExporterInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExporterInterface) ProtoMessage() {}
+
+func (x *ExporterInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExporterInterface.ProtoReflect.Descriptor instead.
+func (*ExporterInterface) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ExporterInterface) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetSpeed() uint64 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *ExporterInterface) GetInBytes() uint64 {
+	if x != nil {
+		return x.InBytes
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetOutBytes() uint64 {
+	if x != nil {
+		return x.OutBytes
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetInPackets() uint64 {
+	if x != nil {
+		return x.InPackets
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetOutPackets() uint64 {
+	if x != nil {
+		return x.OutPackets
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetInDrops() uint64 {
+	if x != nil {
+		return x.InDrops
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetOutDrops() uint64 {
+	if x != nil {
+		return x.OutDrops
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetInErrors() uint64 {
+	if x != nil {
+		return x.InErrors
+	}
+	return 0
+}
+
+func (x *ExporterInterface) GetOutErrors() uint64 {
+	if x != nil {
+		return x.OutErrors
+	}
+	return 0
+}
+
+// ExporterProblem is something that makes an exporter's records less than they could be.
+type ExporterProblem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sentence      string                 `protobuf:"bytes,1,opt,name=sentence,proto3" json:"sentence,omitempty"` // what is the matter
+	Remedy        string                 `protobuf:"bytes,2,opt,name=remedy,proto3" json:"remedy,omitempty"`     // what can be done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExporterProblem) Reset() {
+	*x = ExporterProblem{}
+	mi := &file_weirpb_weir_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExporterProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExporterProblem) ProtoMessage() {}
+
+func (x *ExporterProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExporterProblem.ProtoReflect.Descriptor instead.
+func (*ExporterProblem) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ExporterProblem) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+func (x *ExporterProblem) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
 }
 
 var File_weirpb_weir_proto protoreflect.FileDescriptor
@@ -3014,7 +3916,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\atcp_syn\x18\x06 \x01(\v2\x0e.weir.v1.CountR\x06tcpSyn\x12,\n" +
 	"\tfragments\x18\a \x01(\v2\x0e.weir.v1.CountR\tfragments\x12(\n" +
 	"\adropped\x18\b \x01(\v2\x0e.weir.v1.CountR\adropped\"\x0f\n" +
-	"\rStatusRequest\"\xe9\x06\n" +
+	"\rStatusRequest\"\x97\a\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
@@ -3047,7 +3949,8 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x06losses\x18\x13 \x03(\v2\x0e.weir.v1.TallyR\x06losses\x12(\n" +
 	"\areasons\x18\x14 \x03(\v2\x0e.weir.v1.TallyR\areasons\x12,\n" +
 	"\tanomalies\x18\x15 \x03(\v2\x0e.weir.v1.TallyR\tanomalies\x12+\n" +
-	"\x03bgp\x18\x16 \x01(\v2\x19.weir.v1.BgpPeersResponseR\x03bgp\"\xe9\x01\n" +
+	"\x03bgp\x18\x16 \x01(\v2\x19.weir.v1.BgpPeersResponseR\x03bgp\x12,\n" +
+	"\x05flows\x18\x17 \x01(\v2\x16.weir.v1.FlowCollectorR\x05flows\"\xad\x02\n" +
 	"\tInterface\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n" +
@@ -3057,7 +3960,17 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\battached\x18\x06 \x01(\bR\battached\x12\x16\n" +
 	"\x06egress\x18\a \x01(\bR\x06egress\x12\x12\n" +
 	"\x04pair\x18\b \x01(\tR\x04pair\x120\n" +
-	"\x05since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x8e\x01\n" +
+	"\x05since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06engine\x18\n" +
+	" \x01(\tR\x06engine\x12*\n" +
+	"\acapture\x18\v \x01(\v2\x10.weir.v1.CaptureR\acapture\"\xb2\x01\n" +
+	"\aCapture\x12\x18\n" +
+	"\aworkers\x18\x01 \x01(\rR\aworkers\x12\x1a\n" +
+	"\breceived\x18\x02 \x01(\x04R\breceived\x12%\n" +
+	"\x0ekernel_dropped\x18\x03 \x01(\x04R\rkernelDropped\x12\x18\n" +
+	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x1a\n" +
+	"\brestarts\x18\x05 \x01(\x04R\brestarts\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"\x8e\x01\n" +
 	"\x0eDirectionTotal\x120\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x12.weir.v1.DirectionR\tdirection\x12%\n" +
 	"\x05total\x18\x02 \x01(\v2\x0f.weir.v1.CountsR\x05total\x12#\n" +
@@ -3090,7 +4003,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"<\n" +
 	"\x0fAttacksResponse\x12)\n" +
-	"\aattacks\x18\x01 \x03(\v2\x0f.weir.v1.AttackR\aattacks\"\xb7\x06\n" +
+	"\aattacks\x18\x01 \x03(\v2\x0f.weir.v1.AttackR\aattacks\"\x87\a\n" +
 	"\x06Attack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\x05scope\x18\x02 \x01(\x0e2\x0e.weir.v1.ScopeR\x05scope\x12\x16\n" +
@@ -3114,7 +4027,12 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x05hosts\x18\x13 \x01(\x04R\x05hosts\x12\x16\n" +
 	"\x06manual\x18\x14 \x01(\bR\x06manual\x12\x12\n" +
 	"\x04held\x18\x15 \x01(\tR\x04held\x12#\n" +
-	"\x03ban\x18\x16 \x01(\v2\x11.weir.v1.BanEntryR\x03ban\"\r\n" +
+	"\x03ban\x18\x16 \x01(\v2\x11.weir.v1.BanEntryR\x03ban\x12\x14\n" +
+	"\x05lower\x18\x17 \x01(\x01R\x05lower\x12\x18\n" +
+	"\asamples\x18\x18 \x01(\x04R\asamples\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x19 \x01(\x01R\n" +
+	"confidence\"\r\n" +
 	"\vBansRequest\"5\n" +
 	"\fBansResponse\x12%\n" +
 	"\x04bans\x18\x01 \x03(\v2\x11.weir.v1.BanEntryR\x04bans\"\xd2\x03\n" +
@@ -3226,7 +4144,94 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x12BgpWithdrawRequest\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\"-\n" +
 	"\x13BgpWithdrawResponse\x12\x16\n" +
-	"\x06routes\x18\x01 \x03(\tR\x06routes*\x83\x01\n" +
+	"\x06routes\x18\x01 \x03(\tR\x06routes\"\xc5\x03\n" +
+	"\rFlowCollector\x12\x16\n" +
+	"\x06listen\x18\x01 \x03(\tR\x06listen\x12\x18\n" +
+	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x1c\n" +
+	"\texporters\x18\x03 \x01(\x04R\texporters\x12%\n" +
+	"\x0ereceive_buffer\x18\x04 \x01(\x04R\rreceiveBuffer\x120\n" +
+	"\x14receive_buffer_asked\x18\x05 \x01(\x04R\x12receiveBufferAsked\x12\x1c\n" +
+	"\tdatagrams\x18\x06 \x01(\x04R\tdatagrams\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\x04R\x05bytes\x12\x18\n" +
+	"\arecords\x18\b \x01(\x04R\arecords\x12%\n" +
+	"\x0ekernel_dropped\x18\t \x01(\x04R\rkernelDropped\x12\x18\n" +
+	"\arefused\x18\n" +
+	" \x01(\x04R\arefused\x12\x1d\n" +
+	"\n" +
+	"over_limit\x18\v \x01(\x04R\toverLimit\x120\n" +
+	"\vundecodable\x18\f \x03(\v2\x0e.weir.v1.TallyR\vundecodable\x12+\n" +
+	"\x06filter\x18\r \x01(\v2\x13.weir.v1.FlowFilterR\x06filter\"\xf4\x01\n" +
+	"\n" +
+	"FlowFilter\x12\x14\n" +
+	"\x05calls\x18\x01 \x01(\x04R\x05calls\x12\x18\n" +
+	"\adropped\x18\x02 \x01(\x04R\adropped\x12\x1a\n" +
+	"\brescaled\x18\x03 \x01(\x04R\brescaled\x12\x16\n" +
+	"\x06errors\x18\x04 \x01(\x04R\x06errors\x12\x1a\n" +
+	"\brunaways\x18\x05 \x01(\x04R\brunaways\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x06 \x01(\tR\tlastError\x12!\n" +
+	"\fswitched_off\x18\a \x01(\bR\vswitchedOff\x12$\n" +
+	"\x05rules\x18\b \x03(\v2\x0e.weir.v1.TallyR\x05rules\"D\n" +
+	"\x10ExportersRequest\x12\x1a\n" +
+	"\bexporter\x18\x01 \x01(\tR\bexporter\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"z\n" +
+	"\x11ExportersResponse\x12\x1e\n" +
+	"\n" +
+	"configured\x18\x01 \x01(\bR\n" +
+	"configured\x12/\n" +
+	"\texporters\x18\x02 \x03(\v2\x11.weir.v1.ExporterR\texporters\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x04R\x05total\"\xa4\a\n" +
+	"\bExporter\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x1c\n" +
+	"\tprotocols\x18\x04 \x03(\tR\tprotocols\x12\x1c\n" +
+	"\tdatagrams\x18\x05 \x01(\x04R\tdatagrams\x12\x18\n" +
+	"\arecords\x18\x06 \x01(\x04R\arecords\x12\x18\n" +
+	"\apackets\x18\a \x01(\x04R\apackets\x12\x14\n" +
+	"\x05bytes\x18\b \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04lost\x18\t \x01(\x04R\x04lost\x12!\n" +
+	"\flost_percent\x18\n" +
+	" \x01(\x01R\vlostPercent\x12+\n" +
+	"\x11unknown_templates\x18\v \x01(\x04R\x10unknownTemplates\x12\x1c\n" +
+	"\ttemplates\x18\f \x01(\x04R\ttemplates\x12#\n" +
+	"\rsampling_rate\x18\r \x01(\rR\fsamplingRate\x12'\n" +
+	"\x0fsampling_origin\x18\x0e \x01(\tR\x0esamplingOrigin\x12\x1a\n" +
+	"\bwithheld\x18\x0f \x01(\x04R\bwithheld\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18\x10 \x01(\x04R\n" +
+	"duplicates\x12\x1a\n" +
+	"\bfiltered\x18\x11 \x01(\x04R\bfiltered\x12\x16\n" +
+	"\x06errors\x18\x12 \x01(\x04R\x06errors\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x13 \x01(\tR\tlastError\x12<\n" +
+	"\fclock_offset\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12@\n" +
+	"\x0eactive_timeout\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\ractiveTimeout\x12D\n" +
+	"\x10inactive_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\x0finactiveTimeout\x127\n" +
+	"\tlast_seen\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x12:\n" +
+	"\n" +
+	"interfaces\x18\x18 \x03(\v2\x1a.weir.v1.ExporterInterfaceR\n" +
+	"interfaces\x124\n" +
+	"\bproblems\x18\x19 \x03(\v2\x18.weir.v1.ExporterProblemR\bproblems\"\xbb\x02\n" +
+	"\x11ExporterInterface\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
+	"\x05speed\x18\x02 \x01(\x04R\x05speed\x12\x0e\n" +
+	"\x02up\x18\x03 \x01(\bR\x02up\x12\x19\n" +
+	"\bin_bytes\x18\x04 \x01(\x04R\ainBytes\x12\x1b\n" +
+	"\tout_bytes\x18\x05 \x01(\x04R\boutBytes\x12\x1d\n" +
+	"\n" +
+	"in_packets\x18\x06 \x01(\x04R\tinPackets\x12\x1f\n" +
+	"\vout_packets\x18\a \x01(\x04R\n" +
+	"outPackets\x12\x19\n" +
+	"\bin_drops\x18\b \x01(\x04R\ainDrops\x12\x1b\n" +
+	"\tout_drops\x18\t \x01(\x04R\boutDrops\x12\x1b\n" +
+	"\tin_errors\x18\n" +
+	" \x01(\x04R\binErrors\x12\x1d\n" +
+	"\n" +
+	"out_errors\x18\v \x01(\x04R\toutErrors\"E\n" +
+	"\x0fExporterProblem\x12\x1a\n" +
+	"\bsentence\x18\x01 \x01(\tR\bsentence\x12\x16\n" +
+	"\x06remedy\x18\x02 \x01(\tR\x06remedy*\x83\x01\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DIRECTION_INCOMING\x10\x01\x12\x16\n" +
@@ -3263,7 +4268,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x12\x17\n" +
 	"\x13METRIC_TCP_SYN_MBPS\x10\v\x12\x18\n" +
 	"\x14METRIC_FRAGMENTS_PPS\x10\f\x12\x19\n" +
-	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\xf9\x05\n" +
+	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\xbd\x06\n" +
 	"\x04Weir\x129\n" +
 	"\x06Status\x12\x16.weir.v1.StatusRequest\x1a\x17.weir.v1.StatusResponse\x126\n" +
 	"\x05Hosts\x12\x15.weir.v1.HostsRequest\x1a\x16.weir.v1.HostsResponse\x12<\n" +
@@ -3276,7 +4281,8 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\bBgpPeers\x12\x18.weir.v1.BgpPeersRequest\x1a\x19.weir.v1.BgpPeersResponse\x12B\n" +
 	"\tBgpRoutes\x12\x19.weir.v1.BgpRoutesRequest\x1a\x1a.weir.v1.BgpRoutesResponse\x12H\n" +
 	"\vBgpAnnounce\x12\x1b.weir.v1.BgpAnnounceRequest\x1a\x1c.weir.v1.BgpAnnounceResponse\x12H\n" +
-	"\vBgpWithdraw\x12\x1b.weir.v1.BgpWithdrawRequest\x1a\x1c.weir.v1.BgpWithdrawResponseB\"Z weir/userspace/api/weirpb;weirpbb\x06proto3"
+	"\vBgpWithdraw\x12\x1b.weir.v1.BgpWithdrawRequest\x1a\x1c.weir.v1.BgpWithdrawResponse\x12B\n" +
+	"\tExporters\x12\x19.weir.v1.ExportersRequest\x1a\x1a.weir.v1.ExportersResponseB\"Z weir/userspace/api/weirpb;weirpbb\x06proto3"
 
 var (
 	file_weirpb_weir_proto_rawDescOnce sync.Once
@@ -3291,7 +4297,7 @@ func file_weirpb_weir_proto_rawDescGZIP() []byte {
 }
 
 var file_weirpb_weir_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_weirpb_weir_proto_goTypes = []any{
 	(Direction)(0),                // 0: weir.v1.Direction
 	(Scope)(0),                    // 1: weir.v1.Scope
@@ -3302,41 +4308,49 @@ var file_weirpb_weir_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 6: weir.v1.StatusRequest
 	(*StatusResponse)(nil),        // 7: weir.v1.StatusResponse
 	(*Interface)(nil),             // 8: weir.v1.Interface
-	(*DirectionTotal)(nil),        // 9: weir.v1.DirectionTotal
-	(*Tally)(nil),                 // 10: weir.v1.Tally
-	(*HostsRequest)(nil),          // 11: weir.v1.HostsRequest
-	(*HostsResponse)(nil),         // 12: weir.v1.HostsResponse
-	(*Host)(nil),                  // 13: weir.v1.Host
-	(*AttacksRequest)(nil),        // 14: weir.v1.AttacksRequest
-	(*AttacksResponse)(nil),       // 15: weir.v1.AttacksResponse
-	(*Attack)(nil),                // 16: weir.v1.Attack
-	(*BansRequest)(nil),           // 17: weir.v1.BansRequest
-	(*BansResponse)(nil),          // 18: weir.v1.BansResponse
-	(*BanEntry)(nil),              // 19: weir.v1.BanEntry
-	(*BanRequest)(nil),            // 20: weir.v1.BanRequest
-	(*BanResponse)(nil),           // 21: weir.v1.BanResponse
-	(*UnbanRequest)(nil),          // 22: weir.v1.UnbanRequest
-	(*UnbanResponse)(nil),         // 23: weir.v1.UnbanResponse
-	(*ReloadRequest)(nil),         // 24: weir.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 25: weir.v1.ReloadResponse
-	(*WatchAttacksRequest)(nil),   // 26: weir.v1.WatchAttacksRequest
-	(*WatchAttacksResponse)(nil),  // 27: weir.v1.WatchAttacksResponse
-	(*BgpPeersRequest)(nil),       // 28: weir.v1.BgpPeersRequest
-	(*BgpPeersResponse)(nil),      // 29: weir.v1.BgpPeersResponse
-	(*BgpSpeaker)(nil),            // 30: weir.v1.BgpSpeaker
-	(*BgpPeer)(nil),               // 31: weir.v1.BgpPeer
-	(*BgpFamilyRoutes)(nil),       // 32: weir.v1.BgpFamilyRoutes
-	(*BgpRoutesRequest)(nil),      // 33: weir.v1.BgpRoutesRequest
-	(*BgpRoutesResponse)(nil),     // 34: weir.v1.BgpRoutesResponse
-	(*BgpRoute)(nil),              // 35: weir.v1.BgpRoute
-	(*BgpRoutePeer)(nil),          // 36: weir.v1.BgpRoutePeer
-	(*BgpRefusal)(nil),            // 37: weir.v1.BgpRefusal
-	(*BgpAnnounceRequest)(nil),    // 38: weir.v1.BgpAnnounceRequest
-	(*BgpAnnounceResponse)(nil),   // 39: weir.v1.BgpAnnounceResponse
-	(*BgpWithdrawRequest)(nil),    // 40: weir.v1.BgpWithdrawRequest
-	(*BgpWithdrawResponse)(nil),   // 41: weir.v1.BgpWithdrawResponse
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*Capture)(nil),               // 9: weir.v1.Capture
+	(*DirectionTotal)(nil),        // 10: weir.v1.DirectionTotal
+	(*Tally)(nil),                 // 11: weir.v1.Tally
+	(*HostsRequest)(nil),          // 12: weir.v1.HostsRequest
+	(*HostsResponse)(nil),         // 13: weir.v1.HostsResponse
+	(*Host)(nil),                  // 14: weir.v1.Host
+	(*AttacksRequest)(nil),        // 15: weir.v1.AttacksRequest
+	(*AttacksResponse)(nil),       // 16: weir.v1.AttacksResponse
+	(*Attack)(nil),                // 17: weir.v1.Attack
+	(*BansRequest)(nil),           // 18: weir.v1.BansRequest
+	(*BansResponse)(nil),          // 19: weir.v1.BansResponse
+	(*BanEntry)(nil),              // 20: weir.v1.BanEntry
+	(*BanRequest)(nil),            // 21: weir.v1.BanRequest
+	(*BanResponse)(nil),           // 22: weir.v1.BanResponse
+	(*UnbanRequest)(nil),          // 23: weir.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 24: weir.v1.UnbanResponse
+	(*ReloadRequest)(nil),         // 25: weir.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 26: weir.v1.ReloadResponse
+	(*WatchAttacksRequest)(nil),   // 27: weir.v1.WatchAttacksRequest
+	(*WatchAttacksResponse)(nil),  // 28: weir.v1.WatchAttacksResponse
+	(*BgpPeersRequest)(nil),       // 29: weir.v1.BgpPeersRequest
+	(*BgpPeersResponse)(nil),      // 30: weir.v1.BgpPeersResponse
+	(*BgpSpeaker)(nil),            // 31: weir.v1.BgpSpeaker
+	(*BgpPeer)(nil),               // 32: weir.v1.BgpPeer
+	(*BgpFamilyRoutes)(nil),       // 33: weir.v1.BgpFamilyRoutes
+	(*BgpRoutesRequest)(nil),      // 34: weir.v1.BgpRoutesRequest
+	(*BgpRoutesResponse)(nil),     // 35: weir.v1.BgpRoutesResponse
+	(*BgpRoute)(nil),              // 36: weir.v1.BgpRoute
+	(*BgpRoutePeer)(nil),          // 37: weir.v1.BgpRoutePeer
+	(*BgpRefusal)(nil),            // 38: weir.v1.BgpRefusal
+	(*BgpAnnounceRequest)(nil),    // 39: weir.v1.BgpAnnounceRequest
+	(*BgpAnnounceResponse)(nil),   // 40: weir.v1.BgpAnnounceResponse
+	(*BgpWithdrawRequest)(nil),    // 41: weir.v1.BgpWithdrawRequest
+	(*BgpWithdrawResponse)(nil),   // 42: weir.v1.BgpWithdrawResponse
+	(*FlowCollector)(nil),         // 43: weir.v1.FlowCollector
+	(*FlowFilter)(nil),            // 44: weir.v1.FlowFilter
+	(*ExportersRequest)(nil),      // 45: weir.v1.ExportersRequest
+	(*ExportersResponse)(nil),     // 46: weir.v1.ExportersResponse
+	(*Exporter)(nil),              // 47: weir.v1.Exporter
+	(*ExporterInterface)(nil),     // 48: weir.v1.ExporterInterface
+	(*ExporterProblem)(nil),       // 49: weir.v1.ExporterProblem
+	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 51: google.protobuf.Duration
 }
 var file_weirpb_weir_proto_depIdxs = []int32{
 	4,  // 0: weir.v1.Counts.total:type_name -> weir.v1.Count
@@ -3346,90 +4360,104 @@ var file_weirpb_weir_proto_depIdxs = []int32{
 	4,  // 4: weir.v1.Counts.tcp_syn:type_name -> weir.v1.Count
 	4,  // 5: weir.v1.Counts.fragments:type_name -> weir.v1.Count
 	4,  // 6: weir.v1.Counts.dropped:type_name -> weir.v1.Count
-	42, // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	42, // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
-	42, // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
+	50, // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	50, // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
+	50, // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
 	8,  // 10: weir.v1.StatusResponse.interfaces:type_name -> weir.v1.Interface
-	9,  // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
-	10, // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
-	10, // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
-	10, // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
-	29, // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
-	42, // 16: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
-	0,  // 17: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
-	5,  // 18: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
-	5,  // 19: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
-	0,  // 20: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
-	3,  // 21: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
-	13, // 22: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
-	0,  // 23: weir.v1.Host.direction:type_name -> weir.v1.Direction
-	5,  // 24: weir.v1.Host.rate:type_name -> weir.v1.Counts
-	5,  // 25: weir.v1.Host.total:type_name -> weir.v1.Counts
-	42, // 26: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
-	16, // 27: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
-	1,  // 28: weir.v1.Attack.scope:type_name -> weir.v1.Scope
-	0,  // 29: weir.v1.Attack.direction:type_name -> weir.v1.Direction
-	2,  // 30: weir.v1.Attack.phase:type_name -> weir.v1.Phase
-	3,  // 31: weir.v1.Attack.metric:type_name -> weir.v1.Metric
-	43, // 32: weir.v1.Attack.window:type_name -> google.protobuf.Duration
-	42, // 33: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
-	42, // 34: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
-	42, // 35: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
-	5,  // 36: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
-	5,  // 37: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
-	5,  // 38: weir.v1.Attack.peak:type_name -> weir.v1.Counts
-	5,  // 39: weir.v1.Attack.volume:type_name -> weir.v1.Counts
-	19, // 40: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
-	19, // 41: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
-	0,  // 42: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
-	42, // 43: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
-	42, // 44: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
-	42, // 45: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
-	4,  // 46: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
-	0,  // 47: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
-	43, // 48: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
-	19, // 49: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
-	19, // 50: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
-	42, // 51: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
-	16, // 52: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
-	30, // 53: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
-	31, // 54: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
-	42, // 55: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
-	42, // 56: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
-	32, // 57: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
-	35, // 58: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
-	37, // 59: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
-	36, // 60: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
-	42, // 61: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
-	6,  // 62: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
-	11, // 63: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
-	14, // 64: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
-	17, // 65: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
-	20, // 66: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
-	22, // 67: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
-	24, // 68: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
-	26, // 69: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
-	28, // 70: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
-	33, // 71: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
-	38, // 72: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
-	40, // 73: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
-	7,  // 74: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
-	12, // 75: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
-	15, // 76: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
-	18, // 77: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
-	21, // 78: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
-	23, // 79: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
-	25, // 80: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
-	27, // 81: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
-	29, // 82: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
-	34, // 83: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
-	39, // 84: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
-	41, // 85: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
-	74, // [74:86] is the sub-list for method output_type
-	62, // [62:74] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	10, // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
+	11, // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
+	11, // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
+	11, // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
+	30, // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
+	43, // 16: weir.v1.StatusResponse.flows:type_name -> weir.v1.FlowCollector
+	50, // 17: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
+	9,  // 18: weir.v1.Interface.capture:type_name -> weir.v1.Capture
+	0,  // 19: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
+	5,  // 20: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
+	5,  // 21: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
+	0,  // 22: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
+	3,  // 23: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
+	14, // 24: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
+	0,  // 25: weir.v1.Host.direction:type_name -> weir.v1.Direction
+	5,  // 26: weir.v1.Host.rate:type_name -> weir.v1.Counts
+	5,  // 27: weir.v1.Host.total:type_name -> weir.v1.Counts
+	50, // 28: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
+	17, // 29: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
+	1,  // 30: weir.v1.Attack.scope:type_name -> weir.v1.Scope
+	0,  // 31: weir.v1.Attack.direction:type_name -> weir.v1.Direction
+	2,  // 32: weir.v1.Attack.phase:type_name -> weir.v1.Phase
+	3,  // 33: weir.v1.Attack.metric:type_name -> weir.v1.Metric
+	51, // 34: weir.v1.Attack.window:type_name -> google.protobuf.Duration
+	50, // 35: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
+	50, // 36: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
+	50, // 37: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
+	5,  // 38: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
+	5,  // 39: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
+	5,  // 40: weir.v1.Attack.peak:type_name -> weir.v1.Counts
+	5,  // 41: weir.v1.Attack.volume:type_name -> weir.v1.Counts
+	20, // 42: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
+	20, // 43: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
+	0,  // 44: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
+	50, // 45: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
+	50, // 46: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
+	50, // 47: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
+	4,  // 48: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
+	0,  // 49: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
+	51, // 50: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
+	20, // 51: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
+	20, // 52: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
+	50, // 53: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
+	17, // 54: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
+	31, // 55: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
+	32, // 56: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
+	50, // 57: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
+	50, // 58: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
+	33, // 59: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
+	36, // 60: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
+	38, // 61: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
+	37, // 62: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
+	50, // 63: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
+	11, // 64: weir.v1.FlowCollector.undecodable:type_name -> weir.v1.Tally
+	44, // 65: weir.v1.FlowCollector.filter:type_name -> weir.v1.FlowFilter
+	11, // 66: weir.v1.FlowFilter.rules:type_name -> weir.v1.Tally
+	47, // 67: weir.v1.ExportersResponse.exporters:type_name -> weir.v1.Exporter
+	51, // 68: weir.v1.Exporter.clock_offset:type_name -> google.protobuf.Duration
+	51, // 69: weir.v1.Exporter.active_timeout:type_name -> google.protobuf.Duration
+	51, // 70: weir.v1.Exporter.inactive_timeout:type_name -> google.protobuf.Duration
+	50, // 71: weir.v1.Exporter.last_seen:type_name -> google.protobuf.Timestamp
+	48, // 72: weir.v1.Exporter.interfaces:type_name -> weir.v1.ExporterInterface
+	49, // 73: weir.v1.Exporter.problems:type_name -> weir.v1.ExporterProblem
+	6,  // 74: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
+	12, // 75: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
+	15, // 76: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
+	18, // 77: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
+	21, // 78: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
+	23, // 79: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
+	25, // 80: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
+	27, // 81: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
+	29, // 82: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
+	34, // 83: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
+	39, // 84: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
+	41, // 85: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
+	45, // 86: weir.v1.Weir.Exporters:input_type -> weir.v1.ExportersRequest
+	7,  // 87: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
+	13, // 88: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
+	16, // 89: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
+	19, // 90: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
+	22, // 91: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
+	24, // 92: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
+	26, // 93: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
+	28, // 94: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
+	30, // 95: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
+	35, // 96: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
+	40, // 97: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
+	42, // 98: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
+	46, // 99: weir.v1.Weir.Exporters:output_type -> weir.v1.ExportersResponse
+	87, // [87:100] is the sub-list for method output_type
+	74, // [74:87] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_weirpb_weir_proto_init() }
@@ -3443,7 +4471,7 @@ func file_weirpb_weir_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirpb_weir_proto_rawDesc), len(file_weirpb_weir_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   38,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,10 +1,7 @@
 package pcapfile_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"testing"
 	"time"
 )
 
@@ -92,17 +89,4 @@ func (n *ng) packet(p captured, unit time.Duration) *ng {
 
 func (n *ng) simple(data []byte) *ng {
 	return n.block(3, append(n.order.AppendUint32(nil, uint32(len(data))), data...))
-}
-
-func zipped(t *testing.T, b []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	if _, err := w.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
 }

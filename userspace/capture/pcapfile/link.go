@@ -5,60 +5,107 @@ import (
 	"fmt"
 
 	"github.com/gopacket/gopacket/layers"
+
+	"weir/userspace/traffic"
 )
 
 // Link types (www.tcpdump.org/linktypes.html). Raw IP has had three numbers.
 const (
-	linkNull     = 0
-	linkEthernet = 1
-	linkRawBSD   = 12
-	linkRawOBSD  = 14
-	linkRaw      = 101
-	linkLoop     = 108
-	linkCooked   = 113
-	linkIPv4     = 228
-	linkIPv6     = 229
-	linkCooked2  = 276
+	linkNull       = 0
+	linkEthernet   = 1
+	linkPPP        = 9
+	linkRawBSD     = 12
+	linkRawOBSD    = 14
+	linkPPPSerial  = 50 // always with address and control bytes; or Cisco's framing, told by the address
+	linkPPPoE      = 51 // behind the Ethernet header
+	linkRaw        = 101
+	linkCiscoHDLC  = 104
+	linkLoop       = 108
+	linkCooked     = 113
+	linkPPPWithDir = 204 // behind a byte that says in which direction
+	linkIPv4       = 228
+	linkIPv6       = 229
+	linkCooked2    = 276
 )
 
 // Lengths of headers in bytes.
 const (
-	ethernetBytes = 14
-	nullBytes     = 4
-	cookedBytes   = 16
-	cooked2Bytes  = 20
+	ethernetBytes  = 14
+	nullBytes      = 4
+	cookedBytes    = 16
+	cooked2Bytes   = 20
+	pppoeBytes     = 6
+	directionBytes = 1
+	ciscoBytes     = 4
 )
 
 func supported(link layers.LinkType) error {
 	switch link {
-	case linkNull, linkEthernet, linkRawBSD, linkRawOBSD, linkRaw, linkLoop, linkCooked, linkIPv4, linkIPv6, linkCooked2:
+	case linkNull, linkEthernet, linkPPP, linkRawBSD, linkRawOBSD, linkPPPSerial, linkPPPoE, linkRaw, linkCiscoHDLC, linkLoop, linkCooked,
+		linkPPPWithDir, linkIPv4, linkIPv6, linkCooked2:
 		return nil
 	}
-	return fmt.Errorf("link type %d (%s) is not supported; expected Ethernet, raw IP, Linux cooked or loopback", uint16(link), link)
+	return fmt.Errorf("link type %d (%s) is not supported; expected Ethernet, raw IP, Linux cooked, loopback or PPP", uint16(link), link)
 }
 
-// strip turns what was captured into an Ethernet frame or IP packet.
-func (r *Reader) strip(f *Frame, data []byte, length int) {
-	f.IP = false
-	switch r.link {
-	case linkEthernet:
+// strip takes off what the capture has put in front of a frame, so that it begins as its link type says: Ethernet (also what Linux has
+// cooked, which stands for it), an IP packet, or PPP.
+func (r *Reader) strip(f *traffic.Frame, data []byte, length int) {
+	if r.fcs > 0 {
 		length -= r.fcs
 		data = data[:min(len(data), max(length, 0))]
+	}
+	f.Link = traffic.LinkIP
+	switch r.link {
+	case linkEthernet:
+		f.Link = traffic.LinkEthernet
 	case linkCooked:
 		// Bytes 2 to 15 are as long as an Ethernet header and end with the ethertype as it does.
+		f.Link = traffic.LinkEthernet
 		data, length = cut(data, length, cookedBytes-ethernetBytes)
 	case linkCooked2:
+		f.Link = traffic.LinkEthernet
 		data, length = cooked2(data, length)
 	case linkNull, linkLoop:
-		f.IP = true
 		if !isIP(data) {
 			data = data[:0]
 		}
 		data, length = cut(data, length, nullBytes)
-	default:
-		f.IP = true
+	case linkPPPSerial:
+		if len(data) > 0 && isCisco(data[0]) {
+			data, length = cisco(data, length)
+			break
+		}
+		f.Link = traffic.LinkPPP
+	case linkPPP:
+		f.Link = traffic.LinkPPP
+	case linkPPPWithDir:
+		f.Link = traffic.LinkPPP
+		data, length = cut(data, length, directionBytes)
+	case linkPPPoE:
+		f.Link = traffic.LinkPPP
+		if len(data) > 1 && data[1] != 0 { // a message of discovery: it carries no packet
+			data = data[:0]
+		}
+		data, length = cut(data, length, pppoeBytes)
+	case linkCiscoHDLC:
+		data, length = cisco(data, length)
 	}
 	f.Data, f.Length = data, uint32(max(length, 0))
+}
+
+// isCisco reports whether a frame on a serial line begins with an address of Cisco's framing: to one station or to all.
+func isCisco(address byte) bool { return address == 0x0f || address == 0x8f }
+
+// cisco takes off Cisco's HDLC header (RFC 1547 section 4.3.1): address, control, ethertype.
+func cisco(data []byte, length int) ([]byte, int) {
+	if len(data) < ciscoBytes {
+		return data[:0], length - ciscoBytes
+	}
+	if ethertype := binary.BigEndian.Uint16(data[2:]); ethertype != 0x0800 && ethertype != 0x86dd {
+		data = data[:0]
+	}
+	return cut(data, length, ciscoBytes)
 }
 
 // cut takes n bytes off the front of a frame, of which fewer may be there.

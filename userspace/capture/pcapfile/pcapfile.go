@@ -3,49 +3,37 @@ package pcapfile
 
 import (
 	"bufio"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
-)
 
-// Frame is one captured frame. Its data is valid until the next one is read.
-type Frame struct {
-	// Time is when it was captured. A simple packet block has no time: it gets that of the frame before it.
-	Time time.Time
-	// Length is the frame's length on the wire in bytes, without check sequence and without what the capture put in front of it. A
-	// Linux cooked frame counts 14 bytes for the Ethernet header that it stands for.
-	Length uint32
-	// Data is what was captured of it: an Ethernet frame, or with IP set, a packet from its IPv4 or IPv6 header on (empty when
-	// the capture says that it is neither).
-	Data []byte
-	IP   bool
-}
+	"weir/userspace/traffic"
+)
 
 // Reader reads the frames of one file. One goroutine uses it.
 type Reader struct {
 	name   string
 	file   io.Closer // nil when the caller has it
 	source *source
+	close  func() // lets go of what decompresses; nil: nothing
 	packet func() ([]byte, gopacket.CaptureInfo, error)
 	link   layers.LinkType // pcap: of all frames
 	ng     bool            // link types are per interface
 	fcs    int             // pcap: bytes of check sequence at the end of each frame
 	count  uint64
 	size   int64
-	last   time.Time
+	last   int64 // ns since 1970
 	err    error // sticky: a broken file stays broken
 }
 
-// Open opens a pcap file (both byte orders, microseconds or nanoseconds) or a pcapng file, also one compressed by gzip. Errors name
-// the file.
+// Open opens a pcap file (both byte orders, microseconds or nanoseconds) or a pcapng file, also one compressed by gzip or zstd. Errors
+// name the file.
 func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -64,19 +52,22 @@ func Open(path string) (*Reader, error) {
 
 // New reads a capture from r; name stands for it in errors.
 func New(r io.Reader, name string) (*Reader, error) {
-	p := &Reader{name: name, source: &source{r: r}, last: time.Unix(0, 0).UTC()}
+	p := &Reader{name: name, source: &source{r: r}}
 	if err := p.begin(); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		broken := p.source.failure("its header")
+		switch {
+		case broken != nil:
+			err = broken
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 			err = errors.New("the file ends within its header")
 		}
-		return nil, fmt.Errorf("read capture %s: %w", name, err)
+		return nil, errors.Join(fmt.Errorf("read capture %s: %w", name, err), p.Close())
 	}
 	return p, nil
 }
 
 // Magic numbers, as the first four bytes of a file have them in big-endian order.
 const (
-	magicGzip   = 0x1f8b // the first two bytes
 	magicNg     = 0x0a0d0d0a
 	magicMicro  = 0xa1b2c3d4
 	magicNano   = 0xa1b23c4d
@@ -84,17 +75,18 @@ const (
 	magicNanoL  = 0x4d3cb2a1
 
 	headerBytes = 24 // of a pcap file
+	bufferBytes = 1 << 16
 )
 
 func (r *Reader) begin() error {
-	in := bufio.NewReaderSize(r.source, 1<<16)
-	if magic, err := in.Peek(2); err == nil && binary.BigEndian.Uint16(magic) == magicGzip {
-		unzip, err := gzip.NewReader(in)
-		if err != nil {
-			return fmt.Errorf("decompress: %w", err)
-		}
-		r.source = &source{r: unzip, below: r.source}
-		in = bufio.NewReaderSize(r.source, 1<<16)
+	in := bufio.NewReaderSize(r.source, bufferBytes)
+	unpacked, err := r.unpack(in)
+	if err != nil {
+		return err
+	}
+	if unpacked != nil {
+		r.source = &source{r: unpacked, below: r.source}
+		in = bufio.NewReaderSize(r.source, bufferBytes)
 	}
 	magic, err := in.Peek(4)
 	if err != nil {
@@ -147,14 +139,18 @@ func (r *Reader) beginNg(in *bufio.Reader) error {
 
 // Next reads the next frame into f. It returns io.EOF behind the last one; any other error names the file and the packet that
 // cannot be read, counted from 1, and is final.
-func (r *Reader) Next(f *Frame) error {
+//
+// The frame's link is Ethernet, IP or PPP; what the capture put in front of it is taken off, from its length too. A Linux cooked
+// frame is an Ethernet frame with the 14 bytes of the header that it stands for. An IP packet is empty where the capture says that
+// it is something else. A simple packet block has no time: it gets that of the frame before it.
+func (r *Reader) Next(f *traffic.Frame) error {
 	if r.err == nil {
 		r.err = r.next(f)
 	}
 	return r.err
 }
 
-func (r *Reader) next(f *Frame) error {
+func (r *Reader) next(f *traffic.Frame) error {
 	data, info, err := r.packet()
 	if err == nil {
 		if r.ng {
@@ -174,9 +170,9 @@ func (r *Reader) next(f *Frame) error {
 	}
 	r.count++
 	if !info.Timestamp.IsZero() {
-		r.last = info.Timestamp
+		r.last = info.Timestamp.UnixNano()
 	}
-	f.Time = r.last
+	*f = traffic.Frame{Time: r.last}
 	r.strip(f, data, info.Length)
 	return nil
 }
@@ -184,7 +180,7 @@ func (r *Reader) next(f *Frame) error {
 // cause says what an error of the decoder means. The end of the file is only in order between two packets, and where the stream
 // itself has ended in order.
 func (r *Reader) cause(err error, info gopacket.CaptureInfo) error {
-	if broken := r.source.failure(); broken != nil {
+	if broken := r.source.failure("it"); broken != nil {
 		return broken
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF && info.CaptureLength != 0 {
@@ -211,51 +207,17 @@ func (r *Reader) Frames() uint64 { return r.count }
 // Progress is how many bytes of the file have been read, and how many there are: 0 when that is not known.
 func (r *Reader) Progress() (done, size int64) { return r.source.bottom().read, r.size }
 
-// Close closes the file that Open opened.
+// Close lets go of everything, and closes the file that Open opened.
 func (r *Reader) Close() error {
+	if r.close != nil {
+		r.close()
+		r.close = nil
+	}
 	if r.file == nil {
 		return nil
 	}
 	if err := r.file.Close(); err != nil {
 		return fmt.Errorf("close capture: %w", err)
-	}
-	return nil
-}
-
-// source counts what is read through it and remembers why it ended: decoders take some errors for the end of the file.
-type source struct {
-	r     io.Reader
-	below *source // what r decompresses
-	read  int64
-	err   error
-}
-
-func (s *source) Read(b []byte) (int, error) {
-	n, err := s.r.Read(b)
-	s.read += int64(n)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
-}
-
-func (s *source) bottom() *source {
-	if s.below != nil {
-		return s.below
-	}
-	return s
-}
-
-// failure is why the stream ended other than in order, nil when it did not. An error of the file comes before one of what
-// could not be decompressed for it.
-func (s *source) failure() error {
-	switch {
-	case s.bottom().err != nil:
-		return s.bottom().err
-	case s.err == io.ErrUnexpectedEOF:
-		return errors.New("the compressed file ends within it")
-	case s.err != nil:
-		return fmt.Errorf("decompress: %w", s.err)
 	}
 	return nil
 }

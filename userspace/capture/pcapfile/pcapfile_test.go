@@ -25,11 +25,11 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func at(unit time.Duration) time.Time { return noon.Add(123456789 * time.Nanosecond).Truncate(unit) }
 
 // readAll returns all frames with data of their own, and the error that ended them; nil for the end of the file.
-func readAll(t *testing.T, r *pcapfile.Reader) ([]pcapfile.Frame, error) {
+func readAll(t *testing.T, r *pcapfile.Reader) ([]traffic.Frame, error) {
 	t.Helper()
-	var all []pcapfile.Frame
+	var all []traffic.Frame
 	for {
-		var f pcapfile.Frame
+		var f traffic.Frame
 		err := r.Next(&f)
 		if err != nil {
 			if again := r.Next(&f); again != err {
@@ -48,7 +48,7 @@ func readAll(t *testing.T, r *pcapfile.Reader) ([]pcapfile.Frame, error) {
 	}
 }
 
-func readBytes(t *testing.T, file []byte) ([]pcapfile.Frame, error) {
+func readBytes(t *testing.T, file []byte) ([]traffic.Frame, error) {
 	t.Helper()
 	r, err := pcapfile.New(bytes.NewReader(file), "x.pcap")
 	if err != nil {
@@ -62,10 +62,10 @@ func TestFormats(t *testing.T) {
 	frames := func(unit time.Duration) []captured {
 		return []captured{{time: at(unit), data: tcp}, {time: at(unit).Add(time.Second), data: udp[:60], length: 1514}}
 	}
-	want := func(unit time.Duration) []pcapfile.Frame {
-		return []pcapfile.Frame{
-			{Time: at(unit), Length: uint32(len(tcp)), Data: tcp},
-			{Time: at(unit).Add(time.Second), Length: 1514, Data: udp[:60]},
+	want := func(unit time.Duration) []traffic.Frame {
+		return []traffic.Frame{
+			{Time: at(unit).UnixNano(), Length: uint32(len(tcp)), Data: tcp},
+			{Time: at(unit).Add(time.Second).UnixNano(), Length: 1514, Data: udp[:60]},
 		}
 	}
 	pcapng := func(order binary.AppendByteOrder, digits byte, unit time.Duration) []byte {
@@ -88,6 +88,8 @@ func TestFormats(t *testing.T) {
 		{"pcapng, big endian, nanoseconds", pcapng(binary.BigEndian, 9, time.Nanosecond), time.Nanosecond},
 		{"pcap, compressed", zipped(t, pcap(binary.LittleEndian, time.Microsecond, 1, frames(time.Microsecond)...)), time.Microsecond},
 		{"pcapng, compressed", zipped(t, pcapng(binary.LittleEndian, 6, time.Microsecond)), time.Microsecond},
+		{"pcap, zstd", zstdOf(t, pcap(binary.BigEndian, time.Nanosecond, 1, frames(time.Nanosecond)...)), time.Nanosecond},
+		{"pcapng, zstd", zstdOf(t, pcapng(binary.LittleEndian, 6, time.Microsecond)), time.Microsecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := readBytes(t, tt.file)
@@ -108,11 +110,11 @@ func TestPcapngSections(t *testing.T) {
 	n.order = binary.BigEndian
 	n.section().iface(101, 6).packet(captured{time: noon, data: tcp.Network()}, time.Microsecond)
 	ip := uint32(len(tcp.Network()))
-	want := []pcapfile.Frame{
-		{Time: at(time.Nanosecond), Length: ip, Data: tcp.Network(), IP: true},
-		{Time: noon, Length: ip + 14, Data: tcp.Bytes()},
-		{Time: noon, Length: ip + 14, Data: tcp.Bytes()},
-		{Time: noon, Length: ip, Data: tcp.Network(), IP: true},
+	want := []traffic.Frame{
+		{Time: at(time.Nanosecond).UnixNano(), Length: ip, Data: tcp.Network(), Link: traffic.LinkIP},
+		{Time: noon.UnixNano(), Length: ip + 14, Data: tcp.Bytes()},
+		{Time: noon.UnixNano(), Length: ip + 14, Data: tcp.Bytes()},
+		{Time: noon.UnixNano(), Length: ip, Data: tcp.Network(), Link: traffic.LinkIP},
 	}
 	got, err := readBytes(t, n.b)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -131,6 +133,7 @@ func TestLinkTypes(t *testing.T) {
 	cooked2 := func(ethertype ...byte) []byte {
 		return prefix(ethertype, []byte{0, 0, 0, 0, 0, 3, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0})
 	}
+	ppp := func(front ...byte) []byte { return prefix(front, tcp4.Network()) }
 	for _, tt := range []struct {
 		name   string
 		link   uint32
@@ -164,6 +167,20 @@ func TestLinkTypes(t *testing.T) {
 		{"null ipv6 of macOS", 0, prefix([]byte{30, 0, 0, 0}, tcp6.Network()), traffic.ReasonOK, tcp6, len(tcp6.Network())},
 		{"null appletalk", 0, prefix([]byte{16, 0, 0, 0}, tcp6.Network()), traffic.ReasonNotIP, Frame{}, len(tcp6.Network())},
 		{"null, 3 bytes", 0, []byte{2, 0, 0}, traffic.ReasonNotIP, Frame{}, 0},
+		{"ppp", 9, ppp(0xff, 3, 0, 0x21), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 4},
+		{"ppp without address and control", 9, ppp(0, 0x21), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 2},
+		{"ppp of ipv6", 9, prefix([]byte{0xff, 3, 0, 0x57}, tcp6.Network()), traffic.ReasonOK, tcp6, len(tcp6.Network()) + 4},
+		{"ppp of its own", 9, ppp(0xff, 3, 0xc0, 0x21), traffic.ReasonNotIP, Frame{}, len(tcp4.Network()) + 4},
+		{"ppp with check sequence", 9 | 1<<26 | 1<<28, append(ppp(0xff, 3, 0, 0x21), 1, 2), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 4},
+		{"ppp, nothing", 9, nil, traffic.ReasonShortTunnel, Frame{}, 0},
+		{"ppp on a serial line", 50, ppp(0xff, 3, 0, 0x21), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 4},
+		{"cisco's hdlc on a serial line", 50, ppp(0x0f, 0, 8, 0), traffic.ReasonOK, tcp4, len(tcp4.Network())},
+		{"cisco's hdlc", 104, prefix([]byte{0x8f, 0, 0x86, 0xdd}, tcp6.Network()), traffic.ReasonOK, tcp6, len(tcp6.Network())},
+		{"cisco's keepalive", 104, ppp(0x8f, 0, 0x80, 0x35), traffic.ReasonNotIP, Frame{}, len(tcp4.Network())},
+		{"cisco's hdlc, 3 bytes", 104, []byte{0x8f, 0, 8}, traffic.ReasonNotIP, Frame{}, 0},
+		{"ppp with a direction", 204, ppp(1, 0xff, 3, 0, 0x21), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 4},
+		{"pppoe", 51, ppp(0x11, 0, 0, 7, 0, 42, 0, 0x21), traffic.ReasonOK, tcp4, len(tcp4.Network()) + 2},
+		{"pppoe, discovery", 51, ppp(0x11, 9, 0, 0, 0, 42, 0, 0x21), traffic.ReasonShortTunnel, Frame{}, len(tcp4.Network()) + 2},
 		{"loop ipv6 of OpenBSD", 108, prefix([]byte{0, 0, 0, 24}, tcp6.Network()), traffic.ReasonOK, tcp6, len(tcp6.Network())},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -172,11 +189,7 @@ func TestLinkTypes(t *testing.T) {
 				t.Fatalf("got %d frames, error %v, want one", len(frames), err)
 			}
 			var got traffic.Packet
-			parse := packet.Parse
-			if frames[0].IP {
-				parse = packet.ParseIP
-			}
-			if reason := parse(frames[0].Data, frames[0].Length, &got); reason != tt.want {
+			if reason := packet.ParseLink(frames[0].Link, frames[0].Data, frames[0].Length, &got); reason != tt.want {
 				t.Errorf("reason: got %s, want %s", reason, tt.want)
 			}
 			want := traffic.Packet{}
@@ -216,11 +229,15 @@ func TestBrokenFiles(t *testing.T) {
 		{"pcapng cut within a packet", twoNg[:len(twoNg)-9], 1, "read capture x.pcap: packet 2: the file ends within it"},
 		{"pcapng cut within a block header", append(bytes.Clone(twoNg), 6, 0, 0), 2, "read capture x.pcap: packet 3: the file ends within it"},
 		{"wireless", pcap(binary.LittleEndian, time.Microsecond, 105, one), 0,
-			"read capture x.pcap: link type 105 (802.11) is not supported; expected Ethernet, raw IP, Linux cooked or loopback"},
+			"read capture x.pcap: link type 105 (802.11) is not supported; expected Ethernet, raw IP, Linux cooked, loopback or PPP"},
 		{"pcapng with a wireless interface", (&ng{order: binary.LittleEndian}).section().iface(1, 6).iface(105, 6).packet(one, time.Microsecond).
 			packet(captured{time: noon, data: tcp, iface: 1}, time.Microsecond).b, 1,
-			"read capture x.pcap: packet 2: link type 105 (802.11) is not supported; expected Ethernet, raw IP, Linux cooked or loopback"},
+			"read capture x.pcap: packet 2: link type 105 (802.11) is not supported; expected Ethernet, raw IP, Linux cooked, loopback or PPP"},
 		{"compressed, cut", zipped(t, two)[:60], 0, "read capture x.pcap: packet 1: the compressed file ends within it"},
+		{"zstd, cut", zstdOf(t, two)[:len(zstdOf(t, two))-9], 0, "read capture x.pcap: the compressed file ends within its header"},
+		{"xz", []byte("\xfd7zXZ\x00"), 0, "read capture x.pcap: it is compressed by xz, which is not supported; decompress it with: xz -d FILE"},
+		{"bzip2", []byte("BZh91AY"), 0, "read capture x.pcap: it is compressed by bzip2, which is not supported; decompress it with: bzip2 -d FILE"},
+		{"lz4", []byte("\x04\x22\x4d\x18"), 0, "read capture x.pcap: it is compressed by lz4, which is not supported; decompress it with: lz4 -d FILE"},
 	}
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -331,6 +348,9 @@ func FuzzReader(f *testing.F) {
 	one := captured{time: noon, data: TCP4().Bytes()}
 	f.Add(pcap(binary.LittleEndian, time.Microsecond, 1, one, one))
 	f.Add(pcap(binary.BigEndian, time.Nanosecond, 113, one))
+	f.Add(pcap(binary.BigEndian, time.Nanosecond, 51, one))
+	f.Add(zstdOf(f, pcap(binary.BigEndian, time.Nanosecond, 1, one)))
+	f.Add(zipped(f, pcap(binary.BigEndian, time.Nanosecond, 50, one)))
 	f.Add(pcap(binary.LittleEndian, time.Microsecond, 276, one))
 	f.Add((&ng{order: binary.LittleEndian}).section().iface(1, 6).iface(0, 9).packet(one, time.Microsecond).simple(one.data).b)
 	f.Add((&ng{order: binary.BigEndian}).section().iface(101, 9).packet(one, time.Nanosecond).b)
@@ -339,9 +359,9 @@ func FuzzReader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		compressed := len(file) > 1 && file[0] == 0x1f && file[1] == 0x8b
+		compressed := len(file) > 1 && (file[0] == 0x1f && file[1] == 0x8b || file[1] == 0xb5 || file[1] == 0x2a)
 		for {
-			var frame pcapfile.Frame
+			var frame traffic.Frame
 			if err := r.Next(&frame); err != nil {
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/userspace/capture/pcapfile"
 	"weir/userspace/packet"
@@ -44,16 +45,12 @@ func TestSharedCaptures(t *testing.T) {
 			}
 			understood := 0
 			for i, f := range frames {
-				parse := packet.Parse
-				if f.IP {
-					parse = packet.ParseIP
-				}
 				var p traffic.Packet
-				if parse(f.Data, f.Length, &p) == traffic.ReasonOK && p.Anomaly == traffic.AnomalyNone {
+				if packet.ParseLink(f.Link, f.Data, f.Length, &p) == traffic.ReasonOK && p.Anomaly == traffic.AnomalyNone {
 					understood++
 				}
-				if int(f.Length) < len(f.Data) || f.Time.Year() < 2000 {
-					t.Errorf("frame %d: %d bytes of %d at %s", i+1, len(f.Data), f.Length, f.Time)
+				if int(f.Length) < len(f.Data) || time.Unix(0, f.Time).Year() < 2000 {
+					t.Errorf("frame %d: %d bytes of %d at %s", i+1, len(f.Data), f.Length, time.Unix(0, f.Time))
 				}
 			}
 			t.Logf("%d frames, %d of them understood", len(frames), understood)

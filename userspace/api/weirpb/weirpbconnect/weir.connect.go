@@ -63,6 +63,8 @@ const (
 	WeirBgpAnnounceProcedure = "/weir.v1.Weir/BgpAnnounce"
 	// WeirBgpWithdrawProcedure is the fully-qualified name of the Weir's BgpWithdraw RPC.
 	WeirBgpWithdrawProcedure = "/weir.v1.Weir/BgpWithdraw"
+	// WeirExportersProcedure is the fully-qualified name of the Weir's Exporters RPC.
+	WeirExportersProcedure = "/weir.v1.Weir/Exporters"
 )
 
 // WeirClient is a client for the weir.v1.Weir service.
@@ -94,6 +96,8 @@ type WeirClient interface {
 	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
 	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
 	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
+	// Exporters lists who sends flow records, how well, and what is wrong. NotFound: no such exporter.
+	Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error)
 }
 
 // NewWeirClient constructs a client for the weir.v1.Weir service. By default, it uses the Connect
@@ -179,6 +183,12 @@ func NewWeirClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
 			connect.WithClientOptions(opts...),
 		),
+		exporters: connect.NewClient[weirpb.ExportersRequest, weirpb.ExportersResponse](
+			httpClient,
+			baseURL+WeirExportersProcedure,
+			connect.WithSchema(weirMethods.ByName("Exporters")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -196,6 +206,7 @@ type weirClient struct {
 	bgpRoutes    *connect.Client[weirpb.BgpRoutesRequest, weirpb.BgpRoutesResponse]
 	bgpAnnounce  *connect.Client[weirpb.BgpAnnounceRequest, weirpb.BgpAnnounceResponse]
 	bgpWithdraw  *connect.Client[weirpb.BgpWithdrawRequest, weirpb.BgpWithdrawResponse]
+	exporters    *connect.Client[weirpb.ExportersRequest, weirpb.ExportersResponse]
 }
 
 // Status calls weir.v1.Weir.Status.
@@ -258,6 +269,11 @@ func (c *weirClient) BgpWithdraw(ctx context.Context, req *connect.Request[weirp
 	return c.bgpWithdraw.CallUnary(ctx, req)
 }
 
+// Exporters calls weir.v1.Weir.Exporters.
+func (c *weirClient) Exporters(ctx context.Context, req *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error) {
+	return c.exporters.CallUnary(ctx, req)
+}
+
 // WeirHandler is an implementation of the weir.v1.Weir service.
 type WeirHandler interface {
 	// Status says what the daemon is doing: interfaces, totals, attacks, bans, and everything it has lost.
@@ -287,6 +303,8 @@ type WeirHandler interface {
 	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
 	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
 	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
+	// Exporters lists who sends flow records, how well, and what is wrong. NotFound: no such exporter.
+	Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error)
 }
 
 // NewWeirHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -368,6 +386,12 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
 		connect.WithHandlerOptions(opts...),
 	)
+	weirExportersHandler := connect.NewUnaryHandler(
+		WeirExportersProcedure,
+		svc.Exporters,
+		connect.WithSchema(weirMethods.ByName("Exporters")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.Weir/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case WeirStatusProcedure:
@@ -394,6 +418,8 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 			weirBgpAnnounceHandler.ServeHTTP(w, r)
 		case WeirBgpWithdrawProcedure:
 			weirBgpWithdrawHandler.ServeHTTP(w, r)
+		case WeirExportersProcedure:
+			weirExportersHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -449,4 +475,8 @@ func (UnimplementedWeirHandler) BgpAnnounce(context.Context, *connect.Request[we
 
 func (UnimplementedWeirHandler) BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpWithdraw is not implemented"))
+}
+
+func (UnimplementedWeirHandler) Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.Exporters is not implemented"))
 }

@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"weir/userspace/config"
+	"weir/userspace/hosts"
+	"weir/userspace/networks"
+	"weir/userspace/notify"
+	"weir/userspace/packet"
+	"weir/userspace/traffic"
+)
+
+// workforce is the space of the workers in user space, and the writer that each of them counts with.
+type workforce struct {
+	space     *space
+	directory *networks.Directory
+	writers   []*hosts.Writer
+}
+
+func newWorkforce(cfg *config.Config, table *networks.Table, workers int, now time.Time) (*workforce, error) {
+	layout, err := layoutOf(cfg, table, workers)
+	if err != nil {
+		return nil, err
+	}
+	f := &workforce{directory: networks.NewDirectory(layout)}
+	var shards []hosts.Shard
+	for range workers {
+		w := hosts.NewWriter(f.directory, layout.Slots())
+		if !cfg.Flows.Spread {
+			w.SetSpreading(0)
+		}
+		f.writers = append(f.writers, w)
+		shards = append(shards, w.Shard())
+	}
+	f.space = newSpace(layout, f.directory, shards, table, now)
+	return f, nil
+}
+
+// with is the same workforce under another table.
+func (f *workforce) with(t *networks.Table) *workforce {
+	next := *f
+	next.space = f.space.with(t)
+	return &next
+}
+
+// worker is one goroutine that counts flow records or frames: its writer, and what it tells of itself.
+type worker struct {
+	writer *hosts.Writer
+	next   atomic.Pointer[handover]
+	flipAt time.Time
+	recent *recent
+
+	// Frames: how they are read, how many each stands for, and the packet in hand.
+	parse  func(link traffic.Link, frame []byte, length uint32, p *traffic.Packet) traffic.Reason
+	weight uint32
+	packet traffic.Packet
+
+	counted workerCounts // the worker's own
+	told    atomic.Pointer[workerCounts]
+}
+
+// workerCounts is what a worker has counted of packets as a whole: what the kernel's programs count as well.
+type workerCounts struct {
+	exits     [3][traffic.ReasonCount]traffic.Count // by family (0: not IP, 1: IPv4, 2: IPv6) and reason
+	anomalies [traffic.AnomalyCount]uint64
+}
+
+func (c *workerCounts) add(family int, reason traffic.Reason, packets, bytes uint64) {
+	exit := &c.exits[family][reason]
+	exit.Packets += packets
+	exit.Bytes += bytes
+}
+
+func newWorker() *worker {
+	w := &worker{recent: &recent{}, parse: packet.ParseLink, weight: 1}
+	w.told.Store(&workerCounts{})
+	return w
+}
+
+// handover tells a worker to count with another writer from now on.
+type handover struct {
+	writer *hosts.Writer
+	find   func(netip.Prefix) (uint32, bool) // the slot by which the other writer knows a host
+	done   chan struct{}                     // closed when the worker has let go of the writer before
+}
+
+// family is the index that a packet is counted by in statistics: 1 for IPv4, 2 for IPv6.
+func family(p *traffic.Packet) int {
+	if p.Src.Is4() {
+		return 1
+	}
+	return 2
+}
+
+// flow counts a flow record.
+func (w *worker) flow(f *traffic.Flow) {
+	dir := w.writer.CountFlow(f)
+	rate := uint64(f.Rate)
+	w.counted.add(family(&f.Packet), traffic.Reason(dir), f.Packets*rate, f.Bytes*rate)
+	if !w.recent.wanted() {
+		return
+	}
+	p := notify.Packet{Time: time.Unix(0, f.End), Packet: f.Packet, Rate: f.Rate}
+	if p.Packet.Length == 0 && f.Packets > 0 {
+		p.Packet.Length = uint32(f.Bytes / f.Packets)
+	}
+	w.recent.add(p)
+}
+
+// frame counts a frame.
+func (w *worker) frame(f *traffic.Frame) {
+	p, weight := &w.packet, uint64(w.weight)
+	if reason := w.parse(f.Link, f.Data, f.Length, p); reason != traffic.ReasonOK {
+		w.counted.add(0, reason, weight, weight*uint64(f.Length))
+		return
+	}
+	if p.Anomaly != traffic.AnomalyNone {
+		w.counted.anomalies[p.Anomaly] += weight
+	}
+	dir, _ := w.writer.Count(p, w.weight)
+	w.counted.add(family(p), traffic.Reason(dir), weight, weight*uint64(f.Length))
+	if w.recent.wanted() {
+		w.recent.add(notify.Packet{Time: time.Unix(0, f.Time), Packet: *p, Rate: w.weight})
+	}
+}
+
+// tick does what is due: a worker calls it at least ten times a second.
+func (w *worker) tick(now time.Time) {
+	if h := w.next.Swap(nil); h != nil {
+		h.writer.TakePending(w.writer, h.find)
+		w.writer = h.writer
+		close(h.done)
+	}
+	if !now.Before(w.flipAt) {
+		w.flipAt = now.Add(secondEvery)
+		w.writer.Flip()
+	}
+	w.writer.Spread(now)
+	told := w.counted
+	w.told.Store(&told)
+}
