@@ -18,7 +18,7 @@ type Config struct {
 	Mitigation Mitigation
 	BGP        BGP
 	Flows      Flows
-	Tunnels    Tunnels
+	Tunnels    traffic.Tunnels // what is looked into; the zero value but for the depth: nothing
 	Notify     Notify
 	Sampling   Sampling
 	Memory     Memory

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"weir/userspace/traffic"
 )
 
 // What outlives the daemon lies in one folder, unless the file says otherwise.
@@ -46,7 +48,7 @@ func Default() *Config {
 			Spread:        true,
 			Filters:       FlowFilters{Timeout: 5 * time.Millisecond},
 		},
-		Tunnels:    Tunnels{Depth: 4},
+		Tunnels:    traffic.Tunnels{Depth: 4},
 		Notify:     Notify{Script: Script{Timeout: 30 * time.Second, Concurrency: 4, Queue: 256, Details: true}},
 		Sampling:   Sampling{Rate: 1000, SuspectRate: 10},
 		Memory:     Memory{Cells: 512e6},

@@ -43,7 +43,7 @@ func checkMeasuring(t *testing.T, c *Config) {
 			t.Errorf("got rule %v", r)
 		}
 	}
-	if c.Tunnels.Depth < 1 || c.Tunnels.Depth > maxTunnelDepth || len(c.Tunnels.VXLAN) > maxVXLANPorts {
+	if c.Tunnels.Depth < 1 || c.Tunnels.Depth > traffic.TunnelDepth || len(c.Tunnels.VXLAN) > traffic.TunnelPorts {
 		t.Errorf("got tunnels %+v", c.Tunnels)
 	}
 	if c.Detection.Confidence < 0 || c.Detection.Confidence > 0.999 {

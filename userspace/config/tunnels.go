@@ -5,28 +5,9 @@ import (
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"weir/userspace/traffic"
 )
-
-// Tunnels is which packets within packets are looked into. A kind that is off costs nothing, and its packets count for what is outside.
-type Tunnels struct {
-	MPLS   bool // pseudo-wires: Ethernet in MPLS, with and without control word
-	PPPoE  bool
-	GRE    bool     // IP and Ethernet in GRE, with keys and checksums
-	ERSPAN bool     // types I, II and III
-	IPIP   bool     // IPv4 and IPv6 in IPv4 and IPv6
-	VXLAN  []uint16 // UDP ports, sorted; empty: off
-	GENEVE uint16   // UDP port; 0: off
-	GTPU   uint16   // UDP port; 0: off
-	L2TP   uint16   // version 2: UDP port; 0: off
-	L2TPv3 bool     // over IP
-	Inner  bool     // count for the innermost addresses, not for the outermost
-	Depth  int      // tunnels within each other
-}
-
-// Any reports whether some kind is on.
-func (t *Tunnels) Any() bool {
-	return t.MPLS || t.PPPoE || t.GRE || t.ERSPAN || t.IPIP || len(t.VXLAN) > 0 || t.GENEVE > 0 || t.GTPU > 0 || t.L2TP > 0 || t.L2TPv3
-}
 
 // The UDP ports that are meant when none is named (IANA "Service Name and Transport Protocol Port Number Registry").
 const (
@@ -36,13 +17,7 @@ const (
 	portL2TP   = 1701
 )
 
-// Bounds of the section: what the program in the kernel has room for.
-const (
-	maxVXLANPorts  = 4
-	maxTunnelDepth = 8
-)
-
-func (d *decoder) tunnels(t *Tunnels, at string, n *yaml.Node) {
+func (d *decoder) tunnels(t *traffic.Tunnels, at string, n *yaml.Node) {
 	before := len(d.errs)
 	onePort := func(dst *uint16, usual uint16) decodeFunc {
 		return func(at string, n *yaml.Node) {
@@ -60,13 +35,13 @@ func (d *decoder) tunnels(t *Tunnels, at string, n *yaml.Node) {
 			account = n
 			choice(d, &t.Inner, []string{"outer", "inner"}, []bool{false, true})(at, n)
 		}},
-		field{"depth", d.count(&t.Depth, 1, maxTunnelDepth)},
+		field{"depth", d.count(&t.Depth, 1, traffic.TunnelDepth)},
 		field{"mpls", d.bool(&t.MPLS)},
 		field{"pppoe", d.bool(&t.PPPoE)},
 		field{"gre", d.bool(&t.GRE)},
 		field{"erspan", d.bool(&t.ERSPAN)},
 		field{"ipip", d.bool(&t.IPIP)},
-		field{"vxlan", d.ports(&t.VXLAN, portVXLAN, maxVXLANPorts)},
+		field{"vxlan", d.ports(&t.VXLAN, portVXLAN, traffic.TunnelPorts)},
 		field{"geneve", onePort(&t.GENEVE, portGENEVE)},
 		field{"gtpu", onePort(&t.GTPU, portGTPU)},
 		field{"l2tp", onePort(&t.L2TP, portL2TP)},

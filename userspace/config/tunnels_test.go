@@ -4,10 +4,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"weir/userspace/traffic"
 )
 
 func TestTunnels(t *testing.T) {
-	for text, want := range map[string]Tunnels{
+	for text, want := range map[string]traffic.Tunnels{
 		"":             {Depth: 4},
 		"{vxlan: off}": {Depth: 4},
 		"{account: inner, depth: 8, mpls: on, pppoe: on, gre: on, erspan: on, ipip: on, vxlan: on, geneve: on, gtpu: on, l2tp: on, l2tpv3: on}": {

@@ -24,13 +24,13 @@ func (d *daemon) openCaptures(cfg *config.Config, undo *closers) error {
 		if i.Engine == config.EngineXDP {
 			continue
 		}
-		e, err := engines.Open(i, engines.Options{Namespace: d.opts.Namespace, Log: d.opts.Log})
+		e, err := engines.Open(i, engines.Options{Namespace: d.opts.Namespace, SnapLength: snapLength(cfg), Log: d.opts.Log})
 		if err != nil {
 			return err
 		}
 		c := &capture{conf: i, engine: e}
 		for range e.Workers() {
-			w := newWorker()
+			w := newWorker(d.frames.ParseLink)
 			w.weight = engines.Weight(i)
 			c.workers = append(c.workers, w)
 		}
@@ -39,6 +39,17 @@ func (d *daemon) openCaptures(cfg *config.Config, undo *closers) error {
 		undo.add(d.unlessServed(func() error { return closeCapture(e) }))
 	}
 	return nil
+}
+
+// tunnelledBytes are looked at of each frame when tunnels are: their headers may take 300 bytes and more.
+const tunnelledBytes = 512
+
+// snapLength is how much of each frame engines are to copy; 0: as much as they do by themselves.
+func snapLength(cfg *config.Config) int {
+	if t := cfg.Tunnels.Effective(); t.Any() {
+		return tunnelledBytes
+	}
+	return 0
 }
 
 // closeCapture closes an engine that never ran: engines close themselves when they are stopped.

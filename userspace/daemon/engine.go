@@ -15,6 +15,7 @@ import (
 	"weir/userspace/metrics"
 	"weir/userspace/mitigate"
 	"weir/userspace/notify"
+	"weir/userspace/packet"
 	"weir/userspace/store"
 	"weir/userspace/traffic"
 )
@@ -49,7 +50,8 @@ type engine struct {
 	flows       *flowSource // nil: no flow records are collected
 	captures    []*capture
 	totals      totals
-	base        carried // counts of data planes that reloads have replaced
+	base        carried        // counts of data planes that reloads have replaced
+	frames      *packet.Parser // looks into the tunnels of the configuration
 	packets     evidence
 	unannounced bool      // bans have changed since routers were told
 	complained  time.Time // when it was last logged that samples cannot be read

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"weir/userspace/notify"
-	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
 
@@ -16,6 +15,7 @@ const evidenceMost = 50
 type evidence struct {
 	hosts    map[side][]notify.Packet
 	prefixes map[side][]notify.Packet
+	parse    parseFunc
 }
 
 // side is who is attacked, or attacks.
@@ -24,8 +24,8 @@ type side struct {
 	direction traffic.Direction
 }
 
-func newEvidence() evidence {
-	return evidence{hosts: map[side][]notify.Packet{}, prefixes: map[side][]notify.Packet{}}
+func newEvidence(parse parseFunc) evidence {
+	return evidence{parse: parse, hosts: map[side][]notify.Packet{}, prefixes: map[side][]notify.Packet{}}
 }
 
 // kept is where packets of a target are; nil for a hostgroup, of which none are kept.
@@ -57,7 +57,7 @@ func (e evidence) of(t traffic.Target) []notify.Packet {
 // add keeps a sample for whoever it was sent to or came from, if that is followed.
 func (e evidence) add(s *traffic.Sample) {
 	var p traffic.Packet
-	if e.following() && packet.Parse(s.Data, s.Length, &p) == traffic.ReasonOK {
+	if e.following() && e.parse(traffic.LinkEthernet, s.Data, s.Length, &p) == traffic.ReasonOK {
 		e.keep(notify.Packet{Time: s.Time, Packet: p, Rate: s.Rate})
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"weir/flowcollect/filter"
 	"weir/userspace/config"
 	"weir/userspace/networks"
-	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
 
@@ -51,7 +50,7 @@ func (d *daemon) openFlows(ctx context.Context, cfg *config.Config) error {
 	o.Log = d.opts.Log
 	o.Sink = func(i int) func(*traffic.Flow) { return d.workers[i].flow }
 	o.Tick = func(i int, now time.Time) { d.workers[i].tick(now) }
-	o.Frame = packet.ParseLink
+	o.Frame = d.frames.ParseLink
 	o.Filter = filters.instance()
 	if s.collector, err = flowcollect.New(o); err != nil {
 		return err

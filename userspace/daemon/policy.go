@@ -46,6 +46,7 @@ func planOf(cfg *config.Config, l *networks.Layout) loader.Plan {
 		Slots:      l.Slots(),
 		FoldHosts:  l.FoldHosts(),
 		PinPath:    cfg.Pin.Path,
+		Tunnels:    cfg.Tunnels,
 	}
 	for _, n := range l.DynamicNetworks() {
 		p.Dynamic = append(p.Dynamic, loader.Network{Prefix: n, Divided: networks.Divided(n)})

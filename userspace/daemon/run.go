@@ -20,6 +20,7 @@ import (
 	"weir/userspace/mitigate"
 	"weir/userspace/netsource"
 	"weir/userspace/notify"
+	"weir/userspace/packet"
 	"weir/userspace/store"
 	"weir/userspace/traffic"
 )
@@ -51,9 +52,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	for _, w := range cfg.Warnings {
 		o.Log.Warn("configuration", "warning", w.Error())
 	}
+	frames, err := packet.NewParser(cfg.Tunnels)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	d := &daemon{engine: &engine{
-		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), packets: newEvidence(), started: now, loaded: now, second: now,
+		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), frames: frames, packets: newEvidence(frames.ParseLink), started: now, loaded: now, second: now,
 	}}
 	if err := d.findLive(cfg); err != nil {
 		return err
@@ -104,7 +109,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	for range flowWorkers(cfg) {
-		d.workers = append(d.workers, newWorker())
+		d.workers = append(d.workers, newWorker(d.frames.ParseLink))
 	}
 	if err := d.openCaptures(cfg, undo); err != nil {
 		return err

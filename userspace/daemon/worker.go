@@ -9,7 +9,6 @@ import (
 	"weir/userspace/hosts"
 	"weir/userspace/networks"
 	"weir/userspace/notify"
-	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
 
@@ -54,13 +53,16 @@ type worker struct {
 	recent *recent
 
 	// Frames: how they are read, how many each stands for, and the packet in hand.
-	parse  func(link traffic.Link, frame []byte, length uint32, p *traffic.Packet) traffic.Reason
+	parse  parseFunc
 	weight uint32
 	packet traffic.Packet
 
 	counted workerCounts // the worker's own
 	told    atomic.Pointer[workerCounts]
 }
+
+// parseFunc is that of packet.ParseLink.
+type parseFunc func(link traffic.Link, frame []byte, length uint32, p *traffic.Packet) traffic.Reason
 
 // workerCounts is what a worker has counted of packets as a whole: what the kernel's programs count as well.
 type workerCounts struct {
@@ -74,8 +76,9 @@ func (c *workerCounts) add(family int, reason traffic.Reason, packets, bytes uin
 	exit.Bytes += bytes
 }
 
-func newWorker() *worker {
-	w := &worker{recent: &recent{}, parse: packet.ParseLink, weight: 1}
+// newWorker reads frames as parse does.
+func newWorker(parse parseFunc) *worker {
+	w := &worker{recent: &recent{}, parse: parse, weight: 1}
 	w.told.Store(&workerCounts{})
 	return w
 }

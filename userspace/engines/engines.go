@@ -33,8 +33,9 @@ type Engine interface {
 
 // Options are what the configuration does not say.
 type Options struct {
-	Namespace *os.File // of the interface; nil: the process's own
-	Log       *slog.Logger
+	Namespace  *os.File // of the interface; nil: the process's own
+	SnapLength int      // bytes of each frame that are looked at, where an engine copies no more than it is asked to; 0: the engine's own
+	Log        *slog.Logger
 }
 
 // Open opens an interface that has another engine than XDP, which is the loader's. The error names what is missing, and the remedy.
@@ -44,6 +45,7 @@ func Open(i config.Interface, o Options) (Engine, error) {
 	case config.EngineAFPacket:
 		return opened(afpacket.Open(afpacket.Options{
 			Interface: i.Name, Workers: c.Workers, Fanout: fanout(c.AFPacket.Fanout), Blocks: c.AFPacket.Blocks, BlockSize: int(c.AFPacket.BlockSize),
+			SnapLength:  o.SnapLength,
 			Promiscuous: c.Promiscuous, Namespace: o.Namespace, Log: o.Log,
 		}))
 	case config.EngineAFXDP:
@@ -53,7 +55,7 @@ func Open(i config.Interface, o Options) (Engine, error) {
 		}))
 	case config.EnginePcap:
 		return opened(pcap.Open(pcap.Options{
-			Interface: i.Name, SnapLength: c.Pcap.SnapLength, Buffer: int(c.Pcap.Buffer), Promiscuous: c.Promiscuous, Namespace: o.Namespace, Log: o.Log,
+			Interface: i.Name, SnapLength: max(c.Pcap.SnapLength, o.SnapLength), Buffer: int(c.Pcap.Buffer), Promiscuous: c.Promiscuous, Namespace: o.Namespace, Log: o.Log,
 		}))
 	case config.EngineNetmap:
 		if o.Namespace != nil {

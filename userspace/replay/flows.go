@@ -10,7 +10,6 @@ import (
 
 	"weir/flowcollect"
 	"weir/userspace/capture/pcapfile"
-	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
 
@@ -62,7 +61,11 @@ func runFlows(ctx context.Context, o Options, out io.Writer) error {
 			return err
 		}
 	}
-	options.Frame = packet.ParseLink
+	parser, err := o.frames()
+	if err != nil {
+		return err
+	}
+	options.Frame = parser.ParseLink
 	options.Sink = func(int) func(*traffic.Flow) { return f.record }
 	options.Withheld = f.add
 	f.decoder = flowcollect.NewDecoder(options, 0)

@@ -9,6 +9,7 @@ import (
 	"weir/userspace/config"
 	"weir/userspace/detect"
 	"weir/userspace/networks"
+	"weir/userspace/packet"
 	"weir/userspace/traffic"
 )
 
@@ -56,6 +57,18 @@ func (o *Options) policy() (detect.Policy, []networks.Network, error) {
 		members = append(members, networks.Network{Prefix: m.Prefix, Group: m.Group})
 	}
 	return policy, members, nil
+}
+
+// frames reads the capture's frames, and looks into the tunnels that the configuration names.
+func (o *Options) frames() (*packet.Parser, error) {
+	if o.ConfigPath == "" {
+		return packet.NewParser(traffic.Tunnels{})
+	}
+	c, err := config.Load(o.ConfigPath)
+	if err != nil {
+		return nil, err
+	}
+	return packet.NewParser(c.Tunnels)
 }
 
 // collector is what the configuration says about exporters.

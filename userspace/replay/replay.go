@@ -74,6 +74,7 @@ type replay struct {
 	writer    *hosts.Writer
 	meter     *hosts.Meter
 	detector  *detect.Detector
+	parser    *packet.Parser // looks into the tunnels of the configuration
 	print     *printer
 
 	first, now, flipped time.Time // the capture's clock: its beginning, the last tick, the last flow interval's beginning
@@ -94,6 +95,9 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	}
 	r, err := newReplay(policy, members, &printer{out: out, json: o.JSON})
 	if err != nil {
+		return err
+	}
+	if r.parser, err = o.frames(); err != nil {
 		return err
 	}
 	capture, err := pcapfile.Open(o.File)
@@ -170,7 +174,7 @@ func (r *replay) frame(f *traffic.Frame, at time.Time) error {
 	r.summary.Bytes += uint64(f.Length)
 	var p traffic.Packet
 	switch {
-	case packet.ParseLink(f.Link, f.Data, f.Length, &p) != traffic.ReasonOK:
+	case r.parser.ParseLink(f.Link, f.Data, f.Length, &p) != traffic.ReasonOK:
 		r.summary.Unparsed++
 		return nil
 	case p.Dst.Is4():
