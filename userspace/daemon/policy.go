@@ -62,6 +62,9 @@ func detectPolicy(cfg *config.Config, table *networks.Table) detect.Policy {
 		Group:      table.Group,
 		Contains:   table.Contains,
 	}
+	if len(cfg.Interfaces) == 0 {
+		p.Gathered = hosts.CountedAtOnce
+	}
 	for _, g := range cfg.Hostgroups {
 		p.Groups = append(p.Groups, detect.Group{
 			Name:    g.Name,

@@ -166,6 +166,28 @@ func TestAlarmNeedsToBeSure(t *testing.T) {
 	}
 }
 
+// TestGathered: what is told at once has not come at once.
+func TestGathered(t *testing.T) {
+	for gathered, want := range map[time.Duration]float64{0: 5e6, 200 * time.Millisecond: 250_000, time.Second: 50_000, time.Minute: 50_000} {
+		p := onePolicy(10_000)
+		p.Gathered = gathered
+		d, now := New(p), time.Unix(1e9, 0)
+		d.Tick(now)
+		c := traffic.Counts{}
+		c.Total.Packets, c.Total.Bytes = 50_000, 5_000_000
+		d.Observe(&Observation{Host: single("10.0.0.1"), From: now, To: now.Add(10 * time.Millisecond), Counts: c})
+		events := d.Tick(now.Add(10 * time.Millisecond))
+		if starts := briefs(events, started); len(starts) != 1 {
+			t.Fatalf("%s: got %v, want a start", gathered, briefs(events))
+		}
+		for _, e := range events {
+			if e.Kind == started && e.Trip.Value != want {
+				t.Errorf("%s: %.0f packets a second, want %.0f", gathered, e.Trip.Value, want)
+			}
+		}
+	}
+}
+
 // TestEndNeedsNoSureness: an attack that is on lasts while the estimate is high.
 func TestEndNeedsNoSureness(t *testing.T) {
 	p := onePolicy(10_000)

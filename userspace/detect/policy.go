@@ -30,7 +30,10 @@ type Policy struct {
 	Group      func(netip.Addr) (int, bool) // the hostgroup of an address, false: not ours; nil: all addresses are group 0
 	Contains   func(netip.Prefix) bool      // the prefix is wholly inside our networks; nil: none is
 	Confidence float64                      // where packets were sampled: a threshold is crossed when the rate is over it with this probability; 0: when the estimate is
-	MaxWatched int                          // hosts that have a window of their own at the same time, about 6 KiB each (3 where no prefix limits are set); 0 is 4096
+	// Gathered is how long what is counted may have been gathered before anybody heard of it, as in flow records: no rate is told as if it
+	// all had come at once. 0: it is counted as it comes.
+	Gathered   time.Duration
+	MaxWatched int // hosts that have a window of their own at the same time, about 6 KiB each (3 where no prefix limits are set); 0 is 4096
 }
 
 // Observation is what was counted for one host within (From, To].
@@ -59,6 +62,7 @@ type rule struct {
 	limit  float64 // per second
 	window time.Duration
 	need   float64
+	least  time.Duration // Policy.Gathered
 }
 
 // rules are the thresholds of one hostgroup at one scope in one direction; an empty list never trips.
@@ -163,7 +167,7 @@ func (g *Group) rules(dir int, limits *traffic.Limits, p *Policy) *rules {
 		if traffic.Metric(m) == traffic.FPS {
 			window = max(window, flowWindow)
 		}
-		r.list = append(r.list, rule{traffic.Metric(m), limit, window, limit * window.Seconds()})
+		r.list = append(r.list, rule{traffic.Metric(m), limit, window, limit * window.Seconds(), p.Gathered})
 	}
 	return r
 }

@@ -94,7 +94,7 @@ func (w *window) trip(r *rule) traffic.Trip {
 	v := s.fuller(r.metric)
 	count := r.metric.Of(v.sum)
 	covered := v.end - max(s.began(v, r.metric), w.first)
-	covered = min(max(covered, int64(time.Millisecond)), int64(r.window))
+	covered = min(max(covered, int64(r.least), int64(time.Millisecond)), int64(r.window))
 	return traffic.Trip{
 		Metric: r.metric,
 		Count:  count,

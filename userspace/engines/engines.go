@@ -50,7 +50,7 @@ func Open(i config.Interface, o Options) (Engine, error) {
 		}))
 	case config.EngineAFXDP:
 		return opened(afxdp.Open(afxdp.Options{
-			Interface: i.Name, Queues: c.AFXDP.Queues, ZeroCopy: string(c.AFXDP.ZeroCopy), Mode: string(i.Mode), Promiscuous: c.Promiscuous,
+			Interface: i.Name, Workers: c.Workers, Queues: c.AFXDP.Queues, ZeroCopy: string(c.AFXDP.ZeroCopy), Mode: string(i.Mode), Promiscuous: c.Promiscuous,
 			Namespace: o.Namespace, Log: o.Log,
 		}))
 	case config.EnginePcap:

@@ -2,7 +2,9 @@ package engines
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 // closed by a context that has ended.
 func TestOpen(t *testing.T) {
 	need.Root(t)
-	l, err := lab.New(t.Context(), "weir-engines")
+	l, err := lab.New(t.Context(), fmt.Sprintf("weir-engines-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,15 +8,18 @@ import (
 	"weir/userspace/traffic"
 )
 
+// CountedAtOnce is how long flow records may tell of and still be counted at once.
+const CountedAtOnce = time.Second
+
 // How records are counted over a time. A record that tells of a minute says nothing of when in it the packets came, and the next one
 // comes in a minute: so each is counted, in even parts, over as long a time after it as it tells of. A steady flow has a
 // steady rate that way, where counting a record at once would be a spike each minute.
 const (
 	spreadTick  = 100 * time.Millisecond
-	spreadFrom  = time.Second // shorter records are counted at once
-	spreadMost  = time.Hour   // longer ones as if they were so long
-	packetTicks = 100         // a packet at least in so many ticks, so that a host whose records are pending is never taken for silent
-	stepsMost   = 50          // ticks; a longer pause is a clock that was set
+	spreadFrom  = CountedAtOnce
+	spreadMost  = time.Hour // longer ones as if they were so long
+	packetTicks = 100       // a packet at least in so many ticks, so that a host whose records are pending is never taken for silent
+	stepsMost   = 50        // ticks; a longer pause is a clock that was set
 	endsMost    = 8
 	looseness   = 8  // an end may be wrong by this part of its record's time
 	fraction    = 10 // binary digits of what is not whole

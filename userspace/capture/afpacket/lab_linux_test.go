@@ -3,6 +3,7 @@ package afpacket
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -34,7 +35,7 @@ type wire struct {
 func newWire(t testing.TB, mtu int) *wire {
 	t.Helper()
 	need.Root(t)
-	l, err := lab.New(t.Context(), "weir-afpacket")
+	l, err := lab.New(t.Context(), fmt.Sprintf("weir-afpacket-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

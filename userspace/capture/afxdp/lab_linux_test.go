@@ -2,6 +2,7 @@ package afxdp
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -38,7 +39,7 @@ type wire struct {
 func newWire(t testing.TB, mtu, queues int) *wire {
 	t.Helper()
 	need.Root(t)
-	l, err := lab.New(t.Context(), "weir-afxdp")
+	l, err := lab.New(t.Context(), fmt.Sprintf("weir-afxdp-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

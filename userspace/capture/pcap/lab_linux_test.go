@@ -2,6 +2,7 @@ package pcap
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"sync"
@@ -40,7 +41,7 @@ type wire struct {
 func newWire(t testing.TB) *wire {
 	t.Helper()
 	need.Root(t)
-	l, err := lab.New(t.Context(), "weir-pcap")
+	l, err := lab.New(t.Context(), fmt.Sprintf("weir-pcap-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,19 @@ func TestLua(t *testing.T) {
 	})
 	r.await("all frames", func(frames []seen, s traffic.CaptureStats) bool { return len(frames)+int(s.KernelDrop) >= most })
 	r.stop()
-	if s := r.Stats(); s.KernelDrop != 0 || s.Dropped != 0 || s.Received != most || s.Error != "" || s.Restarts != 0 || s.Mode != "app" {
+	s := r.Stats() // Snabb waits for nobody: what a busy machine reads too late is lost, and counted
+	if s.Received+s.KernelDrop != most || s.Received < most/10 || s.Dropped != 0 || s.Error != "" || s.Restarts != 0 || s.Mode != "app" {
 		t.Errorf("got %+v", s)
 	}
-	numbered(t, r.frames, func(i int) int { return 4 + i*37%2000 })
+	last := -1
+	for _, f := range r.frames {
+		n := int(binary.NativeEndian.Uint32(f.Data))
+		if n <= last {
+			t.Fatalf("frame %d after %d", n, last)
+		}
+		last = n
+		numbered(t, n, f, 4+n*37%2000)
+	}
 }
 
 // A ring that is too small loses frames, says how many, and mixes none up.
@@ -112,7 +121,9 @@ func TestRestart(t *testing.T) {
 			}
 			r.await("five frames more", func(frames []seen, s traffic.CaptureStats) bool { return len(frames) >= 10 })
 			r.stop()
-			numbered(t, r.frames[5:10], func(int) int { return 60 })
+			for i, f := range r.frames[5:10] {
+				numbered(t, i, f, 60)
+			}
 			if !strings.Contains(log.String(), `msg="snabb ended, and is started again"`) {
 				t.Errorf("log:\n%s", log.String())
 			}

@@ -2,6 +2,7 @@ package snabb
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -48,7 +49,7 @@ func keep(t *testing.T, path string) {
 }
 
 func testWire(t *testing.T, program string) {
-	l, err := lab.New(t.Context(), "weir-snabb")
+	l, err := lab.New(t.Context(), fmt.Sprintf("weir-snabb-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
