@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +38,7 @@ type daemon struct {
 	folder  string // of everything that it writes, but for pins
 	pins    string
 	script  string // its notify script; "": none
+	as      []string // the program that starts it, with arguments; empty: it is started as it is
 
 	process *os.Process
 	ended   chan struct{} // closed once the process is gone
@@ -106,7 +108,8 @@ pin: {path: %s}
 func (d *daemon) start(t *testing.T) {
 	t.Helper()
 	d.log, d.changes, d.ended = &feed[record]{}, &feed[*weirpb.Attack]{}, make(chan struct{})
-	cmd := exec.Command(d.program, "run", "--config", d.config())
+	line := append(slices.Clone(d.as), d.program, "run", "--config", d.config())
+	cmd := exec.Command(line[0], line[1:]...)
 	// The kernel ends the daemon when the thread that started it ends: the one below, or the whole test process if it is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	output, err := cmd.StderrPipe()

@@ -36,6 +36,9 @@ func runTests(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, fmt.Errorf("make folder for the program: %w", err)
 	}
+	if err := os.Chmod(folder, 0o755); err != nil { // also for those who are not root
+		return 1, fmt.Errorf("open folder of the program: %w", err)
+	}
 	defer func() {
 		if gone := os.RemoveAll(folder); err == nil && gone != nil {
 			err = fmt.Errorf("remove program: %w", gone)

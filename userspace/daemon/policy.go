@@ -7,6 +7,7 @@ import (
 	"weir/loader"
 	"weir/userspace/config"
 	"weir/userspace/detect"
+	"weir/userspace/hosts"
 	"weir/userspace/mitigate"
 	"weir/userspace/networks"
 )

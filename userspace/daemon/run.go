@@ -225,6 +225,9 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 			d.group.Go(func() error { return d.metrics.Run(d.ctx) })
 		}
 		d.follow(cfg)
+		if err := dropRights(cfg); err != nil {
+			d.log.Warn("more rights than needed", "error", err)
+		}
 		d.log.Info("running", "interfaces", len(cfg.Interfaces), "networks", len(d.world.table.Networks()), "workers", len(d.workers),
 			"adopted", d.world.plane != nil && d.world.plane.Adopted())
 		if d.opts.Ready != nil {
