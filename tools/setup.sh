@@ -20,6 +20,7 @@ bird bird2
 gobgpd gobgpd
 exabgp exabgp
 softflowd softflowd
+fprobe fprobe
 pmacctd pmacct
 nfreplay nfdump
 fastnetmon fastnetmon
@@ -93,7 +94,7 @@ for attempt in $attempts; do
 	if $sudo apt-get update -q -o Acquire::Retries=3 $hurry &&
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 $hurry $missing; then
 		# Packages and their services.
-		for pair in prometheus:prometheus bird2:bird frr:frr gobgpd:gobgpd exabgp:exabgp softflowd:softflowd pmacct:pmacctd pmacct:nfacctd \
+		for pair in prometheus:prometheus bird2:bird frr:frr gobgpd:gobgpd exabgp:exabgp softflowd:softflowd fprobe:fprobe pmacct:pmacctd pmacct:nfacctd \
 			pmacct:sfacctd pmacct:uacctd nfdump:nfdump fastnetmon:fastnetmon; do
 			case " $missing " in *" ${pair%:*} "*)
 				if command -v systemctl >/dev/null; then $sudo systemctl -q disable "${pair#*:}"; fi ;;
