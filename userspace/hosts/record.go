@@ -124,6 +124,10 @@ func (w *Writer) countRecord(dir traffic.Direction, slot uint32, kind share, n a
 		w.putOff(dir, slot, kind, n)
 		return
 	}
+	if n.packets <= lumpPackets && n.bytes <= lumpBytes && w.spread.lump(dir, slot, n.packets) {
+		w.book(dir, slot, kind, n)
+		return
+	}
 	i, ok := w.spread.account(dir, slot, kind, n.packets >= uint64(ticks))
 	if !ok {
 		w.spread.atOnce.Add(1)
@@ -227,7 +231,9 @@ func (w *Writer) Spread(now time.Time) {
 		if a := &s.accounts[i]; a.slot != never {
 			a.waits = false
 			s.advance(a, &s.ends[i], steps)
-			w.settle(uint32(i))
+			if a.count == 0 || a.due.packets >= lumpPackets<<fraction || a.due.bytes >= lumpBytes<<fraction || s.turn(uint32(i), steps) {
+				w.settle(uint32(i))
+			}
 		}
 	}
 	s.tick += steps

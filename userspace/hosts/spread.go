@@ -39,7 +39,7 @@ const extraAccounts = 1024
 // leaves is due at once.
 type spreader struct {
 	most     int
-	first    [2][]uint32 // by slot: its first account plus one; 0: none
+	first    [2][]uint32 // by slot: its first account plus one; or lumped, and how much of a lump it has had in which second; 0: neither
 	accounts []account
 	ends     []ends
 	free     []uint32
@@ -126,7 +126,7 @@ func (s *spreader) find(dir traffic.Direction, slot uint32, kind share) (uint32,
 	if s.used == 0 {
 		return 0, false
 	}
-	for i := s.first[dir][slot]; i != 0; i = s.accounts[i-1].next {
+	for i := s.head(dir, slot); i != 0; i = s.accounts[i-1].next {
 		if s.accounts[i-1].kind == kind {
 			return i - 1, true
 		}
@@ -143,7 +143,7 @@ func (s *spreader) open(dir traffic.Direction, slot uint32, kind share) uint32 {
 		s.accounts = append(s.accounts, account{slot: never})
 		s.ends = append(s.ends, ends{})
 	}
-	s.accounts[i] = account{slot: slot, dir: dir, kind: kind, until: never, next: s.first[dir][slot]}
+	s.accounts[i] = account{slot: slot, dir: dir, kind: kind, until: never, next: s.head(dir, slot)}
 	s.first[dir][slot] = i + 1
 	s.used++
 	s.active.Store(int64(s.used))

@@ -83,8 +83,8 @@ func TestSpreadIsEven(t *testing.T) {
 		{"uneven", record(1_000_003, lasting(7300*time.Millisecond)), 7300 * time.Millisecond, 13_700, 13_698},
 		{"sampled", record(600, sampled(1000), lasting(time.Minute)), time.Minute, 1001, 999},
 		{"an hour at most", record(3_600_000, lasting(24*time.Hour)), time.Hour, 137, 99},
-		{"fewer packets than ticks", record(61, lasting(time.Minute)), time.Minute, 2, 0},
-		{"a packet in ten seconds at least", record(3, lasting(time.Hour)), 20 * time.Second, 1, 0},
+		{"fewer packets than ticks", record(300, lasting(time.Minute)), time.Minute, 6, 0},
+		{"a packet in ten seconds at least", record(66, lasting(24*time.Hour)), time.Hour, 1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSpreading()
@@ -260,7 +260,7 @@ func TestSpreadIsBounded(t *testing.T) {
 	w := NewWriter(dense{}, 1<<10)
 	w.SetSpreading(100)
 	small := func(i int) *traffic.Flow {
-		return record(50, lasting(time.Minute), between(theirs4, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})))
+		return record(80, lasting(time.Minute), between(theirs4, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})))
 	}
 	for i := range 200 {
 		w.CountFlow(small(i))
@@ -276,8 +276,8 @@ func TestSpreadIsBounded(t *testing.T) {
 	if s := w.SpreadStats(); s.Accounts != 100 || s.AtOnce != 300 {
 		t.Errorf("after 200 large ones: %+v, want 100 accounts, 300 records at once", s)
 	}
-	if got := w.cells[traffic.Incoming][60].Packets; got != 50 {
-		t.Errorf("a small record without account: %d packets at once, want 50", got)
+	if got := w.cells[traffic.Incoming][60].Packets; got != 80 {
+		t.Errorf("a small record without account: %d packets at once, want 80", got)
 	}
 	w.CountFlow(small(3))
 	if s := w.SpreadStats(); s.AtOnce != 300 {
@@ -285,8 +285,8 @@ func TestSpreadIsBounded(t *testing.T) {
 	}
 	w.SetSpreading(0)
 	w.CountFlow(small(3))
-	if got := w.cells[traffic.Incoming][3].Packets; got != 52 {
-		t.Errorf("without spreading: %d packets, want 2 of before and 50", got)
+	if got := w.cells[traffic.Incoming][3].Packets; got != 82 {
+		t.Errorf("without spreading: %d packets, want 2 of before and 80", got)
 	}
 	if more := w.Flush(); more || w.SpreadStats().Accounts != 0 {
 		t.Errorf("after Flush: %t, %+v", more, w.SpreadStats())
@@ -297,23 +297,23 @@ func TestSpreadClock(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		at   []time.Duration
-		want uint32 // packets of 600, over a minute
+		want uint32 // packets of 60000, over a minute
 	}{
 		{"the first call starts the clock", []time.Duration{time.Hour}, 1},
-		{"a tick", []time.Duration{0, spreadTick}, 2},
+		{"a tick", []time.Duration{0, spreadTick}, 101},
 		{"less than a tick", []time.Duration{0, spreadTick - 1}, 1},
-		{"parts of ticks add up", []time.Duration{0, 150 * time.Millisecond, 200 * time.Millisecond}, 3},
-		{"late", []time.Duration{0, 3 * time.Second}, 30},
-		{"set ahead: five seconds at most", []time.Duration{0, 3 * time.Hour, 3*time.Hour + time.Second}, 60},
-		{"set back", []time.Duration{time.Hour, 0, time.Second}, 10},
+		{"parts of ticks add up", []time.Duration{0, 150 * time.Millisecond, 200 * time.Millisecond}, 201},
+		{"late", []time.Duration{0, 3 * time.Second}, 3001},
+		{"set ahead: five seconds at most", []time.Duration{0, 3 * time.Hour, 3*time.Hour + time.Second}, 6001},
+		{"set back", []time.Duration{time.Hour, 0, time.Second}, 1001},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := NewWriter(ours, slots)
-			w.CountFlow(record(600, lasting(time.Minute)))
+			w.CountFlow(record(60_000, lasting(time.Minute)))
 			for _, at := range tt.at {
 				w.Spread(noon.Add(at))
 			}
-			// 599 packets in 600 ticks, after the first, rounded down.
+			// 59,999 packets in 600 ticks, after the first, rounded down.
 			if got := w.cells[traffic.Incoming][1].Packets; got < tt.want-1 || got > tt.want+1 {
 				t.Errorf("packets: got %d, want about %d", got, tt.want)
 			}
@@ -333,7 +333,7 @@ func TestTakePending(t *testing.T) {
 		old.step()
 	}
 	had := old.cells[traffic.Incoming][1].Packets
-	w.CountFlow(record(600, lasting(time.Minute)))
+	w.CountFlow(record(60_000, lasting(time.Minute)))
 	w.TakePending(old.Writer, func(p netip.Prefix) (uint32, bool) {
 		return 1, p.Addr() != ours6
 	})
@@ -343,7 +343,7 @@ func TestTakePending(t *testing.T) {
 	}
 	_, _, sum := w.run(2 * time.Minute)
 	second := old.cells[traffic.Incoming][2].Packets
-	if want := uint64(600 + 30*10_000 - had + 30*10_000 - second); sum.Total.Packets != want || w.spread.used != 0 {
+	if want := uint64(60_000 + 30*10_000 - had + 30*10_000 - second); sum.Total.Packets != want || w.spread.used != 0 {
 		t.Errorf("taken over: got %d packets, want %d; pending %d", sum.Total.Packets, want, w.spread.used)
 	}
 	if w.cells[traffic.Outgoing][70].Packets != 0 {
