@@ -23,13 +23,15 @@ func table() []row {
 	return []row{
 		{packages: []string{vocabulary}, pure: true},
 		// The core.
-		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/announce", "userspace/analyze", "userspace/rulelint", "bgp/flowspec"},
+		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/announce", "userspace/rulelint", "userspace/analyze/dissect/...", "bgp/flowspec"},
 			ours: []string{vocabulary}, others: []string{"github.com/gaissmai/bart"}, pure: true},
 		{packages: []string{"userspace/hosts"}, ours: []string{vocabulary, "userspace/networks"}, pure: true},
+		{packages: []string{"userspace/analyze"}, ours: []string{vocabulary, "userspace/packet", "userspace/analyze/dissect"}, pure: true},
+		{packages: []string{"userspace/analyze/signature"}, ours: []string{vocabulary, "userspace/analyze"}, pure: true},
 		// The configuration.
 		{packages: []string{"userspace/config"}, ours: []string{vocabulary}, others: []string{"go.yaml.in/yaml/v3", "github.com/gaissmai/bart"}},
 		// The edges.
-		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/capture/..."},
+		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/recorder", "userspace/capture/..."},
 			ours: []string{vocabulary}, others: []string{"*"}},
 		// The edges that speak BGP: each writes FlowSpec by one codec.
 		{packages: []string{"bgp/exabgp", "bgp/gobgpd", "bgp"}, ours: []string{vocabulary, "bgp/flowspec"}, others: []string{"*"}},

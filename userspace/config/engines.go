@@ -49,9 +49,18 @@ func fanouts() []Fanout {
 
 // AFPacket is the ring of each worker: Blocks times BlockSize bytes.
 type AFPacket struct {
-	Fanout    Fanout
-	Blocks    int
-	BlockSize int64 // a power of two
+	Fanout         Fanout
+	Blocks         int
+	BlockSize      int64         // a power of two
+	KernelSampling uint32        // the kernel passes one frame in so many on, at random; each stands for so many
+	Filter         []Instruction // frames that it returns 0 for are not captured; empty: all are
+}
+
+// Instruction is one of a classic BPF program (struct sock_filter of linux/filter.h).
+type Instruction struct {
+	Op     uint16
+	JT, JF uint8
+	K      uint32
 }
 
 // ZeroCopy is whether the NIC writes frames straight into our memory.

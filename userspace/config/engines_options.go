@@ -27,7 +27,7 @@ func defaultCapture(e Engine) Capture {
 	c := Capture{Promiscuous: true, Sampling: 1}
 	switch e {
 	case EngineAFPacket:
-		c.AFPacket = AFPacket{Fanout: FanoutCPU, Blocks: 64, BlockSize: 1 << 20}
+		c.AFPacket = AFPacket{Fanout: FanoutCPU, Blocks: 64, BlockSize: 1 << 20, KernelSampling: 1}
 	case EngineAFXDP:
 		c.AFXDP = AFXDP{ZeroCopy: ZeroCopyAuto}
 	case EnginePcap:
@@ -53,6 +53,8 @@ func (d *decoder) captureOptions(e Engine, c *Capture) []field {
 			field{"fanout", choice(d, &c.AFPacket.Fanout, words(fanouts()), fanouts())},
 			field{"blocks", d.count(&c.AFPacket.Blocks, 2, 4096)},
 			field{"block_size", d.blockSize(&c.AFPacket.BlockSize)},
+			field{"kernel_sampling", d.samplingRate(&c.AFPacket.KernelSampling)},
+			field{"filter", d.bytecode(&c.AFPacket.Filter)},
 		)
 	case EngineAFXDP:
 		all := []ZeroCopy{ZeroCopyAuto, ZeroCopyOn, ZeroCopyOff}

@@ -15,9 +15,11 @@ func TestEngines(t *testing.T) {
 	native := mirror("eth1", EngineAFXDP, Capture{Promiscuous: true, Sampling: 1, AFXDP: AFXDP{Queues: []int{0, 3, 5}, ZeroCopy: ZeroCopyOn}})
 	native.Mode = ModeNative
 	for text, want := range map[string]Interface{
-		"{name: eth1, engine: afpacket, role: mirror}": mirror("eth1", EngineAFPacket, Capture{Promiscuous: true, Sampling: 1, AFPacket: AFPacket{FanoutCPU, 64, 1 << 20}}),
+		"{name: eth1, engine: afpacket, role: mirror}": mirror("eth1", EngineAFPacket, Capture{Promiscuous: true, Sampling: 1, AFPacket: AFPacket{FanoutCPU, 64, 1 << 20, 1, nil}}),
+		"{name: eth1, engine: afpacket, role: mirror, options: {kernel_sampling: 10, filter: \"2,40 0 0 12, 6 0 0 4294967295,\"}}": mirror("eth1", EngineAFPacket,
+			Capture{Promiscuous: true, Sampling: 1, AFPacket: AFPacket{FanoutCPU, 64, 1 << 20, 10, []Instruction{{Op: 40, K: 12}, {Op: 6, K: 1<<32 - 1}}}}),
 		"{name: eth1, engine: afpacket, role: mirror, options: {fanout: queue_mapping, blocks: 8, block_size: 256KiB, promiscuous: no, sampling: 4k, workers: 2}}": mirror(
-			"eth1", EngineAFPacket, Capture{Sampling: 4000, Workers: 2, AFPacket: AFPacket{FanoutQueue, 8, 256 << 10}}),
+			"eth1", EngineAFPacket, Capture{Sampling: 4000, Workers: 2, AFPacket: AFPacket{FanoutQueue, 8, 256 << 10, 1, nil}}),
 		"{name: eth1, engine: afxdp, role: mirror}": mirror("eth1", EngineAFXDP, Capture{Promiscuous: true, Sampling: 1, AFXDP: AFXDP{ZeroCopy: ZeroCopyAuto}}),
 		"{name: eth1, engine: afxdp, role: mirror, options: {queues: all, zero_copy: off, workers: auto}}": mirror(
 			"eth1", EngineAFXDP, Capture{Promiscuous: true, Sampling: 1, AFXDP: AFXDP{ZeroCopy: ZeroCopyOff}}),

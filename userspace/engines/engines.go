@@ -45,7 +45,7 @@ func Open(i config.Interface, o Options) (Engine, error) {
 	case config.EngineAFPacket:
 		return opened(afpacket.Open(afpacket.Options{
 			Interface: i.Name, Workers: c.Workers, Fanout: fanout(c.AFPacket.Fanout), Blocks: c.AFPacket.Blocks, BlockSize: int(c.AFPacket.BlockSize),
-			SnapLength:  o.SnapLength,
+			SnapLength: o.SnapLength, KernelSampling: c.AFPacket.KernelSampling, Filter: instructions(c.AFPacket.Filter),
 			Promiscuous: c.Promiscuous, Namespace: o.Namespace, Log: o.Log,
 		}))
 	case config.EngineAFXDP:
@@ -93,6 +93,14 @@ func fanout(f config.Fanout) afpacket.Fanout {
 	return afpacket.FanoutCPU
 }
 
+func instructions(program []config.Instruction) []afpacket.Instruction {
+	var out []afpacket.Instruction
+	for _, i := range program {
+		out = append(out, afpacket.Instruction(i))
+	}
+	return out
+}
+
 // opened keeps an engine that could not be opened from becoming an Engine that is not nil.
 func opened[E Engine](e E, err error) (Engine, error) {
 	if err != nil {
@@ -107,5 +115,5 @@ func notInNamespace(i config.Interface) error {
 
 // Weight is how many packets on the wire a frame of an interface stands for.
 func Weight(i config.Interface) uint32 {
-	return max(i.Capture.Sampling, 1) * max(i.Capture.PFRing.KernelSampling, 1)
+	return max(i.Capture.Sampling, 1) * max(i.Capture.AFPacket.KernelSampling, 1) * max(i.Capture.PFRing.KernelSampling, 1)
 }
