@@ -13,14 +13,15 @@ import (
 
 // commands are the parts that live in packages of their own. One that is nil is not available on this system.
 type commands struct {
-	Run         func(context.Context, runOptions) error
-	Demo        func(context.Context, demoOptions, io.Writer) error
-	Replay      func(context.Context, replayOptions, io.Writer) error
-	BenchXDP    func(context.Context, benchXDPOptions, io.Writer) error
-	BenchDetect func(context.Context, benchDetectOptions, io.Writer) error
-	BenchBGP    func(context.Context, benchBGPOptions, io.Writer) error
-	BenchFlow   func(context.Context, benchFlowOptions, io.Writer) error
-	Doctor      func(context.Context, doctorOptions, io.Writer) error
+	Run          func(context.Context, runOptions) error
+	Demo         func(context.Context, demoOptions, io.Writer) error
+	Replay       func(context.Context, replayOptions, io.Writer) error
+	BenchXDP     func(context.Context, benchXDPOptions, io.Writer) error
+	BenchDetect  func(context.Context, benchDetectOptions, io.Writer) error
+	BenchBGP     func(context.Context, benchBGPOptions, io.Writer) error
+	BenchFlow    func(context.Context, benchFlowOptions, io.Writer) error
+	BenchCapture func(context.Context, benchCaptureOptions, io.Writer) error
+	Doctor       func(context.Context, doctorOptions, io.Writer) error
 }
 
 type runOptions struct {
@@ -64,6 +65,11 @@ type benchBGPOptions struct {
 
 type benchFlowOptions struct {
 	JSON bool
+}
+
+type benchCaptureOptions struct {
+	Seconds float64 // of flood for each engine
+	JSON    bool
 }
 
 type doctorOptions struct {

@@ -42,6 +42,9 @@ func TestUsageErrors(t *testing.T) {
 		{"bench xdp --rules -1", "--rules -1"},
 		{"bench detect --runs x", "--runs"},
 		{"bench bgp --runs 0", "--runs"},
+		{"bench capture --seconds 0", "--seconds 0"},
+		{"bench capture --seconds 61", "--seconds 61"},
+		{"bench capture --seconds NaN", "--seconds NaN"},
 		{"ban", "missing argument IP"},
 		{"ban 192.0.2.1 192.0.2.2", `unexpected argument "192.0.2.2"`},
 		{"ban 192.0.2.1 --for soon", "--for"},
@@ -99,13 +102,14 @@ func TestFlagsAnywhere(t *testing.T) {
 func TestPartsGetTheirOptions(t *testing.T) {
 	var got any
 	c := commands{
-		Run:         func(_ context.Context, o runOptions) error { got = o; return nil },
-		Demo:        func(_ context.Context, o demoOptions, _ io.Writer) error { got = o; return nil },
-		BenchXDP:    func(_ context.Context, o benchXDPOptions, _ io.Writer) error { got = o; return nil },
-		BenchDetect: func(_ context.Context, o benchDetectOptions, _ io.Writer) error { got = o; return nil },
-		BenchBGP:    func(_ context.Context, o benchBGPOptions, _ io.Writer) error { got = o; return nil },
-		BenchFlow:   func(_ context.Context, o benchFlowOptions, _ io.Writer) error { got = o; return nil },
-		Doctor:      func(_ context.Context, o doctorOptions, _ io.Writer) error { got = o; return nil },
+		Run:          func(_ context.Context, o runOptions) error { got = o; return nil },
+		Demo:         func(_ context.Context, o demoOptions, _ io.Writer) error { got = o; return nil },
+		BenchXDP:     func(_ context.Context, o benchXDPOptions, _ io.Writer) error { got = o; return nil },
+		BenchDetect:  func(_ context.Context, o benchDetectOptions, _ io.Writer) error { got = o; return nil },
+		BenchBGP:     func(_ context.Context, o benchBGPOptions, _ io.Writer) error { got = o; return nil },
+		BenchFlow:    func(_ context.Context, o benchFlowOptions, _ io.Writer) error { got = o; return nil },
+		BenchCapture: func(_ context.Context, o benchCaptureOptions, _ io.Writer) error { got = o; return nil },
+		Doctor:       func(_ context.Context, o doctorOptions, _ io.Writer) error { got = o; return nil },
 	}
 	for _, test := range []struct {
 		line string
@@ -121,6 +125,8 @@ func TestPartsGetTheirOptions(t *testing.T) {
 		{"bench bgp", benchBGPOptions{Runs: 50}},
 		{"bench flow", benchFlowOptions{}},
 		{"bench flow --json", benchFlowOptions{JSON: true}},
+		{"bench capture", benchCaptureOptions{Seconds: 1}},
+		{"bench capture --seconds 0.5 --json", benchCaptureOptions{0.5, true}},
 		{"doctor --config C", doctorOptions{ConfigPath: "C"}},
 	} {
 		got = nil

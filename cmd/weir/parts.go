@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
+	"io"
 	"slices"
 	"strings"
 
-	"context"
 	"github.com/urfave/cli/v2"
-	"io"
+
+	"weir/userspace/bench"
 )
 
 func runCommand(run func(context.Context, runOptions) error) *cli.Command {
@@ -176,6 +178,23 @@ func benchCommand(c commands, term terminal) *cli.Command {
 						return notHere(cc)
 					}
 					return c.BenchFlow(cc.Context, benchFlowOptions{JSON: cc.Bool("json")}, term.out)
+				},
+			},
+			{
+				Name: "capture", Usage: "cost of a packet by each capture engine that this machine has, beside parsing and counting from memory",
+				Flags: []cli.Flag{&cli.Float64Flag{Name: "seconds", Usage: "flood each engine for `N` seconds", Value: 1}, jsonFlag()},
+				Action: func(cc *cli.Context) error {
+					if _, err := arguments(cc); err != nil {
+						return err
+					}
+					o := benchCaptureOptions{Seconds: cc.Float64("seconds"), JSON: cc.Bool("json")}
+					if !(o.Seconds > 0 && o.Seconds <= bench.MaxCaptureSeconds) {
+						return wrong(cc, "--seconds %v: expected more than 0 and at most %d", o.Seconds, bench.MaxCaptureSeconds)
+					}
+					if c.BenchCapture == nil {
+						return notHere(cc)
+					}
+					return c.BenchCapture(cc.Context, o, term.out)
 				},
 			},
 		},

@@ -61,6 +61,13 @@ func wired() commands {
 			}
 			return bench.Flow(ctx, f, out)
 		},
+		BenchCapture: func(ctx context.Context, o benchCaptureOptions, out io.Writer) error {
+			c := bench.CaptureOptions{Seconds: o.Seconds, JSON: o.JSON}
+			if o.JSON {
+				c.Progress = progress()
+			}
+			return bench.Capture(ctx, c, out)
+		},
 		Doctor: func(ctx context.Context, o doctorOptions, out io.Writer) error {
 			return doctor.Run(ctx, doctor.Options{ConfigPath: o.ConfigPath, JSON: o.JSON}, out)
 		},

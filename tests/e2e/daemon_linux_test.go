@@ -37,7 +37,7 @@ type daemon struct {
 	host    *lab.Host
 	folder  string // of everything that it writes, but for pins
 	pins    string
-	script  string // its notify script; "": none
+	script  string   // its notify script; "": none
 	as      []string // the program that starts it, with arguments; empty: it is started as it is
 
 	process *os.Process

@@ -28,6 +28,7 @@ func table() []row {
 		{packages: []string{"userspace/hosts"}, ours: []string{vocabulary, "userspace/networks"}, pure: true},
 		{packages: []string{"userspace/analyze"}, ours: []string{vocabulary, "userspace/packet", "userspace/analyze/dissect"}, pure: true},
 		{packages: []string{"userspace/analyze/signature"}, ours: []string{vocabulary, "userspace/analyze"}, pure: true},
+		{packages: []string{"userspace/investigate"}, ours: []string{vocabulary, "userspace/analyze", "userspace/analyze/signature"}, pure: true},
 		// The configuration.
 		{packages: []string{"userspace/config"}, ours: []string{vocabulary}, others: []string{"go.yaml.in/yaml/v3", "github.com/gaissmai/bart"}},
 		// The edges.

@@ -97,30 +97,36 @@ func measureFamily(o XDPOptions, family, hosts int, step func() error, emit func
 	return nil
 }
 
-// onOneCPU runs f on a thread that stays on one CPU: caches stay warm, and one CPU's cells are written. The last CPU, because
-// interrupts tend to come to the first.
+// onOneCPU runs f on a thread that stays on one CPU: caches stay warm, and one CPU's cells are written.
 func onOneCPU(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, and its affinity with it.
 		runtime.LockOSThread()
-		done <- func() error {
-			var allowed, one unix.CPUSet
-			if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-				return fmt.Errorf("read CPU affinity: %w", err)
-			}
-			last := 0
-			for cpu := range len(allowed) * 64 {
-				if allowed.IsSet(cpu) {
-					last = cpu
-				}
-			}
-			one.Set(last)
-			if err := unix.SchedSetaffinity(0, &one); err != nil {
-				return fmt.Errorf("stay on CPU %d: %w", last, err)
-			}
-			return f()
-		}()
+		if err := stayOnLastCPU(); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
 	}()
 	return <-done
+}
+
+// stayOnLastCPU has the calling thread stay on the last CPU that it may use: interrupts tend to come to the first.
+func stayOnLastCPU() error {
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return fmt.Errorf("read CPU affinity: %w", err)
+	}
+	last := 0
+	for cpu := range len(allowed) * 64 {
+		if allowed.IsSet(cpu) {
+			last = cpu
+		}
+	}
+	one.Set(last)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("stay on CPU %d: %w", last, err)
+	}
+	return nil
 }

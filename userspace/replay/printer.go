@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"weir/userspace/traffic"
@@ -45,6 +46,38 @@ func (p *printer) attack(e *traffic.Event) error {
 	}
 	return p.text("%s  attack  %s %s  detected %s after its start\n    %s\n", e.At.UTC().Format("2006-01-02 15:04:05.000"), line.Host, line.Direction,
 		e.At.Sub(e.Started).Round(time.Millisecond), e.Trip)
+}
+
+// analysisLine is what an attack is, for programs.
+type analysisLine struct {
+	Event     string `json:"event"`
+	Host      string `json:"host"`
+	Direction string `json:"direction"`
+	*traffic.Analysis
+}
+
+func (p *printer) analysis(t traffic.Target, a *traffic.Analysis) error {
+	if p.json {
+		return p.object(analysisLine{"analysis", t.String(), t.Direction.String(), a})
+	}
+	if err := p.text("%s  what is on %s %s: %s, %.0f %% sure, from %d packets; sources: %s\n", a.At.UTC().Format("2006-01-02 15:04:05.000"), t, t.Direction,
+		a.Class, 100*a.Confidence, a.Samples, a.Sources); err != nil {
+		return err
+	}
+	for _, v := range a.Vectors {
+		if err := p.text("    %s, %.1f %% of its packets: %s\n", v.Class, 100*v.Share, strings.Join(v.Evidence, "; ")); err != nil {
+			return err
+		}
+	}
+	for _, r := range a.Rules.Rules {
+		if err := p.text("    %s\n      %s\n", r.Rule, r.Text); err != nil {
+			return err
+		}
+	}
+	if a.Rules.Why != "" {
+		return p.text("    %s\n", a.Rules.Why)
+	}
+	return nil
 }
 
 // summary ends the output; folded is how many packets were counted with their prefix only.

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"time"
 
+	"weir/userspace/analyze"
 	"weir/userspace/capture/pcapfile"
 	"weir/userspace/detect"
 	"weir/userspace/hosts"
+	"weir/userspace/investigate"
 	"weir/userspace/networks"
 	"weir/userspace/packet"
 	"weir/userspace/traffic"
@@ -76,6 +78,8 @@ type replay struct {
 	detector  *detect.Detector
 	parser    *packet.Parser // looks into the tunnels of the configuration
 	print     *printer
+	book      *investigate.Book
+	open      []inquiry // attacks that are looked into
 
 	first, now, flipped time.Time // the capture's clock: its beginning, the last tick, the last flow interval's beginning
 	spread              time.Time // when flow records were last spread
@@ -125,6 +129,10 @@ func newReplay(policy detect.Policy, members []networks.Network, print *printer)
 	}
 	r := &replay{table: networks.NewTable(members, nil), directory: networks.NewDirectory(layout), print: print}
 	policy.Group, policy.Contains = r.table.Group, r.table.Contains
+	r.book = investigate.New(func(a netip.Addr) bool {
+		_, ours := r.table.Group(a)
+		return ours
+	})
 	r.detector = detect.New(policy)
 	r.writer = hosts.NewWriter(r.directory, layout.Slots())
 	r.meter = hosts.NewMeter(r.directory.Owner, layout.Slots(), []hosts.Shard{r.writer.Shard()})
@@ -183,6 +191,9 @@ func (r *replay) frame(f *traffic.Frame, at time.Time) error {
 		r.summary.IPv6++
 	}
 	r.writer.Count(&p, 1)
+	if seen, ok := analyze.Look(f.Data, f.Link, f.Length, at, 1); ok {
+		r.book.Add(&seen)
+	}
 	return nil
 }
 
@@ -243,7 +254,10 @@ func (r *replay) step(now time.Time) error {
 		r.writer.Flip()
 		r.flipped = now
 	}
-	return r.tell(r.detector.Tick(now))
+	if err := r.tell(r.detector.Tick(now)); err != nil {
+		return err
+	}
+	return r.inquire(now)
 }
 
 func (r *replay) tell(events []traffic.Event) error {
@@ -255,6 +269,8 @@ func (r *replay) tell(events []traffic.Event) error {
 		if err := r.print.attack(&events[i]); err != nil {
 			return err
 		}
+		r.book.Follow(events[i].Target, events[i].Started)
+		r.open = append(r.open, inquiry{events[i].Target, events[i].At.Add(inquirySpan)})
 	}
 	return nil
 }
@@ -262,6 +278,9 @@ func (r *replay) tell(events []traffic.Event) error {
 // finish gives what was counted last the time to be read, and sums up.
 func (r *replay) finish() error {
 	if err := r.settle(); err != nil {
+		return err
+	}
+	if err := r.inquire(r.now.Add(inquirySpan)); err != nil {
 		return err
 	}
 	return r.print.summary(&r.summary, r.directory.Folded())

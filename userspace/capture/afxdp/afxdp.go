@@ -16,7 +16,8 @@ import (
 // off are gone: switch that off, by `ethtool -K INTERFACE rxvlan off`.
 type Options struct {
 	Interface   string
-	Queues      []int  // receive queues that are captured, each by a goroutine; the stack keeps the others. Empty: all
+	Queues      []int  // receive queues that are captured; the stack keeps the others. Empty: all, those that come later too
+	Workers     int    // goroutines that the queues are shared out to, never more than there are queues at the start; 0: one for each
 	ZeroCopy    string // auto (the default): where the driver can; on: or fail; off
 	Mode        string // auto (the default): in the driver, else in the network stack; native: in the driver or fail; generic
 	Frames      int    // buffers of each queue, a power of two; 0: 4096. Each is of 4096 bytes
@@ -61,6 +62,8 @@ func (o *Options) complete() error {
 		return o.wrong("mode %q; take auto, native or generic", o.Mode)
 	case o.Mode == generic && o.ZeroCopy == on:
 		return o.wrong("mode generic has no zero copy; take mode native, or zero copy off")
+	case o.Workers < 0:
+		return o.wrong("%d workers; take 0 for one for each queue, or how many", o.Workers)
 	case o.Frames < leastFrames || o.Frames > mostFrames || o.Frames&(o.Frames-1) != 0:
 		return o.wrong("%d frames; take a power of two from %d to %d", o.Frames, leastFrames, mostFrames)
 	}

@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mostQueues bounds what a driver says that its device may have.
+const mostQueues = 1 << 16
+
 // attachment is the XDP program of an interface, its map of sockets, and promiscuous mode. It exists while one of the workers has a
 // socket: when an interface went away, it is made anew for the one that came in its place.
 type attachment struct {
@@ -29,15 +32,15 @@ type attachment struct {
 }
 
 // acquire attaches the program if nobody has, and returns how. It runs in the interface's namespace.
-func (a *attachment) acquire(ifindex int) (mode string, err error) {
+func (a *attachment) acquire(device *net.Interface) (mode string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.users > 0 && a.ifindex != ifindex {
+	if a.users > 0 && a.ifindex != device.Index {
 		return "", errors.New("the interface has been replaced, and not all queues of the old one are closed")
 	}
 	if a.users == 0 {
-		a.ifindex, a.member = ifindex, -1
-		if err := a.attach(); err != nil {
+		a.ifindex, a.member = device.Index, -1
+		if err := a.attach(device.Name); err != nil {
 			return "", errors.Join(err, a.detach())
 		}
 	}
@@ -55,15 +58,20 @@ func (a *attachment) release() error {
 	return a.detach()
 }
 
-func (a *attachment) attach() (err error) {
-	if a.sockets, err = ebpf.NewMap(&ebpf.MapSpec{Name: "weir_sockets", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: uint32(a.opts.Queues[len(a.opts.Queues)-1] + 1)}); err != nil {
+func (a *attachment) attach(name string) (err error) {
+	// Room for as many queues as the device may ever have: they can become more while we run.
+	n, most, err := queues(name)
+	if err != nil {
+		return err
+	}
+	if len(a.opts.Queues) > 0 {
+		n = a.opts.Queues[len(a.opts.Queues)-1] + 1
+	}
+	if a.sockets, err = ebpf.NewMap(&ebpf.MapSpec{Name: "weir_sockets", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: uint32(max(n, most))}); err != nil {
 		return fmt.Errorf("make map of sockets: %w", err)
 	}
-	// Frames in several buffers need a program that says it can have them; kernels before 5.18 do not know of that.
-	if a.program, err = load(a.sockets, unix.BPF_F_XDP_HAS_FRAGS); err != nil {
-		if a.program, err = load(a.sockets, 0); err != nil {
-			return fmt.Errorf("load program: %w", err)
-		}
+	if a.program, err = loadBest(a.sockets); err != nil {
+		return err
 	}
 	if a.opts.Mode != generic {
 		a.mode = native
@@ -80,6 +88,26 @@ func (a *attachment) attach() (err error) {
 		return a.promiscuous()
 	}
 	return nil
+}
+
+// renew puts the program in place once more, when the interface has more queues than before: drivers may have left the new ones without
+// (veth does). It must be another one, since the kernel makes nothing of the one that is there.
+func (a *attachment) renew() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.users == 0 {
+		return nil
+	}
+	program, err := loadBest(a.sockets)
+	if err != nil {
+		return err
+	}
+	if err := a.link.Update(program); err != nil {
+		return errors.Join(fmt.Errorf("renew program: %w", err), program.Close())
+	}
+	old := a.program
+	a.program = program
+	return old.Close()
 }
 
 // promiscuous has the interface take frames for other stations too. The mode is a membership of a socket: it ends with the process
@@ -110,6 +138,18 @@ func (a *attachment) detach() error {
 	return errors.Join(errs...)
 }
 
+// loadBest makes the program. Frames in several buffers need one that says it can have them; kernels before 5.18 do not know of that.
+func loadBest(sockets *ebpf.Map) (*ebpf.Program, error) {
+	program, err := load(sockets, unix.BPF_F_XDP_HAS_FRAGS)
+	if err != nil {
+		program, err = load(sockets, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load program: %w", err)
+	}
+	return program, nil
+}
+
 // load makes the program: what arrives on a queue that has a socket goes there, all else to the network stack.
 func load(sockets *ebpf.Map, flags uint32) (*ebpf.Program, error) {
 	const (
@@ -128,19 +168,20 @@ func load(sockets *ebpf.Map, flags uint32) (*ebpf.Program, error) {
 	})
 }
 
-// queues counts the receive queues of a device of the calling thread's namespace: as its driver says or, where it does not, one.
-func queues(device *net.Interface) (n int, err error) {
+// queues counts the receive queues of a device of the calling thread's namespace, and those that it may have at most: as its driver says
+// or, where it does not, one.
+func queues(name string) (n, most int, err error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, os.NewSyscallError("socket", err)
+		return 0, 0, os.NewSyscallError("socket", err)
 	}
 	defer func() { err = errors.Join(err, os.NewSyscallError("close", unix.Close(fd))) }()
-	c, err := channels(fd, device.Name)
+	c, err := channels(fd, name)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return 1, nil
+		return 1, 1, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("count queues: %w", err)
+		return 0, 0, fmt.Errorf("count queues: %w", err)
 	}
-	return int(max(c.receive+c.combined, 1)), nil
+	return int(max(c.receive+c.combined, 1)), int(min(c.mostReceive+c.mostCombined, mostQueues)), nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -36,72 +35,92 @@ const (
 	driverRemedy     = "the driver may be unable to do that: take mode auto and zero copy auto, and queues that the interface has (`ethtool -l`)"
 )
 
-// Engine captures from the receive queues of one interface, each by a socket that is read in a goroutine of its own.
+// Engine captures from the receive queues of one interface, each by a socket of its own.
 type Engine struct {
 	opts       Options
 	log        *slog.Logger
+	all        bool // queues, however many there are
+	queues     atomic.Int32
 	attachment *attachment
-	members    []*member
+	workers    []*worker
 	mode       atomic.Pointer[string]
 	restarts   atomic.Uint64
 }
 
-// member is one queue and who reads it.
-type member struct {
-	queue    int
-	socket   *socket // nil while the interface is away
-	received atomic.Uint64
-	broken   atomic.Uint64
-	lost     atomic.Uint64 // of sockets before the one in use
-	refused  atomic.Uint64
-	losing   atomic.Uint64 // of the one in use
-	refusing atomic.Uint64
-	trouble  atomic.Pointer[string]
-}
-
-// Open attaches the program: from then on the frames of its queues go to Weir, and no more to the network stack. The error names
-// what is missing, and the remedy.
+// Open attaches the program: from then on the frames of its queues go to Weir, and no more to the network stack. An interface that is
+// only down is waited for. The error names what is missing, and the remedy.
 func Open(o Options) (*Engine, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: o, log: o.Log.With("component", "afxdp", "interface", o.Interface)}
+	e := &Engine{opts: o, log: o.Log.With("component", "afxdp", "interface", o.Interface), all: len(o.Queues) == 0}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, e.explain(err)
 	}
-	if err := within(o.Namespace, e.open); err != nil {
-		return nil, errors.Join(e.explain(err), e.close())
+	if err := e.plan(); err != nil {
+		return nil, e.explain(err)
 	}
-	e.log.Warn("AF_XDP has taken the interface: the network stack of this machine sees nothing of these queues any more", "queues", len(e.members), "mode", *e.mode.Load())
+	err := within(o.Namespace, e.open)
+	if err == nil {
+		e.log.Warn("AF_XDP has taken the interface: the network stack of this machine sees nothing of these queues any more", "queues", e.queues.Load(), "mode", *e.mode.Load())
+		return e, nil
+	}
+	if closing := e.close(); closing != nil || !errors.Is(err, errDown) {
+		return nil, errors.Join(e.explain(err), closing)
+	}
+	e.log.Warn("capture waits", "error", err)
+	for _, w := range e.workers {
+		w.tell(e.explain(err).Error())
+	}
 	return e, nil
+}
+
+// plan gives each worker its queues.
+func (e *Engine) plan() error {
+	numbers := e.opts.Queues
+	if e.all {
+		n, err := e.countQueues()
+		if err != nil {
+			return err
+		}
+		for q := range n {
+			numbers = append(numbers, q)
+		}
+	}
+	e.queues.Store(int32(len(numbers)))
+	e.attachment = &attachment{opts: &e.opts, member: -1}
+	count := len(numbers)
+	if e.opts.Workers > 0 {
+		count = min(count, e.opts.Workers)
+	}
+	for n := range count {
+		e.workers = append(e.workers, &worker{engine: e, number: n})
+	}
+	for at, q := range numbers {
+		w := e.workers[at%count]
+		w.inlets = append(w.inlets, &inlet{queue: q})
+	}
+	return nil
 }
 
 // open opens all queues in the calling thread's namespace.
 func (e *Engine) open() error {
-	if len(e.opts.Queues) == 0 {
-		device, err := net.InterfaceByName(e.opts.Interface)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errMissing, err)
+	for _, w := range e.workers {
+		for _, i := range w.inlets {
+			if err := e.openInlet(i, patience); err != nil {
+				return err
+			}
 		}
-		n, err := queues(device)
-		if err != nil {
-			return err
-		}
-		for i := range n {
-			e.opts.Queues = append(e.opts.Queues, i)
-		}
-	}
-	e.attachment = &attachment{opts: &e.opts, member: -1}
-	for _, q := range e.opts.Queues {
-		m := &member{queue: q}
-		e.members = append(e.members, m)
-		var err error
-		if m.socket, err = openHere(&e.opts, e.attachment, q, patience); err != nil {
-			return err
-		}
-		e.mode.Store(&m.socket.mode)
 	}
 	return nil
+}
+
+// openInlet opens a queue in the calling thread's namespace.
+func (e *Engine) openInlet(i *inlet, patience time.Duration) (err error) {
+	if i.socket, err = openHere(&e.opts, e.attachment, i.queue, patience); err == nil {
+		e.mode.Store(&i.socket.mode)
+	}
+	return err
 }
 
 // within runs f in a network namespace; nil is the process's own.
@@ -143,114 +162,26 @@ func (e *Engine) explain(err error) error {
 	return err
 }
 
-// Workers is how many queues are read, each by a goroutine.
-func (e *Engine) Workers() int { return len(e.members) }
+// Workers is how many goroutines hand frames over.
+func (e *Engine) Workers() int { return len(e.workers) }
 
 // Run hands frames over until ctx ends, then detaches the program. handle is called once per worker; what it returns is called for
 // each frame, by one goroutine. The same goroutine calls idle at least ten times a second. An interface that goes away is waited for.
 func (e *Engine) Run(ctx context.Context, handle func(worker int) func(*traffic.Frame), idle func(worker int, now time.Time)) error {
 	var running sync.WaitGroup
-	for i, m := range e.members {
-		see := handle(i)
-		running.Go(func() { e.follow(ctx, m, see, func(now time.Time) { idle(i, now) }) })
+	for n, w := range e.workers {
+		see := handle(n)
+		running.Go(func() { w.run(ctx, see, func(now time.Time) { idle(n, now) }) })
 	}
 	running.Wait()
 	return e.close()
 }
 
-// follow reads one queue, and opens it again when the interface went away.
-func (e *Engine) follow(ctx context.Context, m *member, see func(*traffic.Frame), idle func(time.Time)) {
-	var last time.Time
-	for ctx.Err() == nil {
-		if m.socket == nil && !e.reopen(ctx, m, idle) {
-			continue
-		}
-		err := m.socket.wait(wait)
-		now := time.Now()
-		if err == nil && m.socket.reader.ready() {
-			frames, broken := m.socket.reader.take(now.UnixNano(), see)
-			m.received.Add(frames)
-			m.broken.Add(broken)
-			err = m.socket.wake()
-		}
-		if err != nil {
-			e.lose(m, err)
-			continue
-		}
-		if now.Sub(last) >= wait {
-			last = now
-			m.count()
-			idle(now)
-		}
-	}
-	if m.socket != nil {
-		m.count()
-	}
-}
-
-// count takes over what the kernel has counted.
-func (m *member) count() {
-	lost, refused, err := m.socket.drops()
-	if err != nil {
-		m.tell(err.Error())
-		return
-	}
-	m.losing.Store(lost)
-	m.refusing.Store(refused)
-}
-
-// tell says what is wrong now; nothing when the text is empty.
-func (m *member) tell(text string) { m.trouble.Store(&text) }
-
-// lose gives a socket up whose interface is gone. The first worker speaks for all.
-func (e *Engine) lose(m *member, err error) {
-	m.count()
-	m.lost.Add(m.losing.Swap(0))
-	m.refused.Add(m.refusing.Swap(0))
-	m.tell(e.explain(err).Error())
-	if m == e.members[0] {
-		e.log.Warn("capture interrupted", "error", err)
-	}
-	if err := m.socket.close(); err != nil {
-		e.log.Warn("capture cannot be closed", "error", err)
-	}
-	m.socket = nil
-}
-
-// reopen waits a while and opens the queue again.
-func (e *Engine) reopen(ctx context.Context, m *member, idle func(time.Time)) bool {
-	ticks := time.NewTicker(wait)
-	defer ticks.Stop()
-	for began := time.Now(); time.Since(began) < retry; {
-		select {
-		case <-ctx.Done():
-			return false
-		case now := <-ticks.C:
-			idle(now)
-		}
-	}
-	if err := within(e.opts.Namespace, func() (err error) {
-		m.socket, err = openHere(&e.opts, e.attachment, m.queue, 0)
-		return err
-	}); err != nil {
-		m.tell(e.explain(err).Error())
-		return false
-	}
-	e.mode.Store(&m.socket.mode)
-	m.tell("")
-	if m == e.members[0] {
-		e.restarts.Add(1)
-		e.log.Info("capture goes on")
-	}
-	return true
-}
-
 func (e *Engine) close() error {
 	var errs []error
-	for _, m := range e.members {
-		if m.socket != nil {
-			errs = append(errs, m.socket.close())
-			m.socket = nil
+	for _, w := range e.workers {
+		for _, i := range w.inlets {
+			errs = append(errs, w.close(i))
 		}
 	}
 	return errors.Join(errs...)
@@ -258,15 +189,15 @@ func (e *Engine) close() error {
 
 // Stats may be called at any time. What a NIC drops before the kernel sees it, with zero copy, is its driver's to tell (ethtool -S).
 func (e *Engine) Stats() traffic.CaptureStats {
-	s := traffic.CaptureStats{Engine: "afxdp", Interface: e.opts.Interface, Workers: len(e.members), Restarts: e.restarts.Load()}
+	s := traffic.CaptureStats{Engine: "afxdp", Interface: e.opts.Interface, Workers: len(e.workers), Restarts: e.restarts.Load()}
 	if mode := e.mode.Load(); mode != nil {
 		s.Mode = *mode
 	}
-	for _, m := range e.members {
-		s.Received += m.received.Load()
-		s.KernelDrop += m.lost.Load() + m.losing.Load()
-		s.Dropped += m.broken.Load() + m.refused.Load() + m.refusing.Load()
-		if t := m.trouble.Load(); t != nil && s.Error == "" {
+	for _, w := range e.workers {
+		s.Received += w.received.Load()
+		s.KernelDrop += w.lost.Load()
+		s.Dropped += w.broken.Load() + w.refused.Load()
+		if t := w.trouble.Load(); t != nil && s.Error == "" {
 			s.Error = *t
 		}
 	}

@@ -97,7 +97,7 @@ func (s *socket) mapRing(offset int64, size uint64) ([]byte, error) {
 
 // bind attaches the program where none is, binds the socket to its queue, and lets the program know.
 func (s *socket) bind(o *Options, device *net.Interface, number int, patience time.Duration) error {
-	attached, err := s.attachment.acquire(device.Index)
+	attached, err := s.attachment.acquire(device)
 	if err != nil {
 		return err
 	}
@@ -148,25 +148,15 @@ func (s *socket) wake() error {
 	if !s.reader.hungry() {
 		return nil
 	}
-	return s.poll(0)
-}
-
-func (s *socket) poll(most time.Duration) error {
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, int(most.Milliseconds()))
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, 0)
 	if errors.Is(err, unix.EINTR) {
 		return nil
 	}
 	return os.NewSyscallError("poll", err)
 }
 
-// wait waits until there is a frame, and returns what has happened to the interface instead: poll does not tell.
-func (s *socket) wait(most time.Duration) error {
-	if s.reader.ready() {
-		return nil
-	}
-	if err := s.poll(most); err != nil || s.reader.ready() {
-		return err
-	}
+// check says what has happened to the interface: poll does not tell.
+func (s *socket) check() error {
 	_, _, err := unix.Recvfrom(s.fd, nil, unix.MSG_DONTWAIT)
 	switch {
 	case err == nil, errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):

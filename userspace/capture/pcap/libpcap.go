@@ -25,6 +25,9 @@ func openSource(o *Options) (source, error) {
 	if o.Namespace != nil {
 		return nil, errors.New("libpcap captures in the process's own network namespace only")
 	}
+	if isDown(o.Interface) {
+		return nil, errDown
+	}
 	inactive, err := pcap.NewInactiveHandle(o.Interface)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -43,8 +44,8 @@ type source interface {
 type Engine struct {
 	opts     Options
 	log      *slog.Logger
-	source   source
-	mode     string
+	source   source // nil while the interface is away
+	mode     atomic.Pointer[string]
 	received atomic.Uint64
 	dropped  atomic.Uint64 // of sources before the one in use
 	dropping atomic.Uint64 // of the one in use
@@ -52,7 +53,17 @@ type Engine struct {
 	trouble  atomic.Pointer[string]
 }
 
-// Open opens the interface. The error names what is missing: the interface, or the right to capture.
+// errDown is the error of an interface that is there and switched off.
+var errDown = errors.New("the interface is down")
+
+// isDown says whether an interface of the calling thread's namespace is there and switched off: a source of its frames can be opened all
+// the same, and is of no use.
+func isDown(name string) bool {
+	device, err := net.InterfaceByName(name)
+	return err == nil && device.Flags&net.FlagUp == 0
+}
+
+// Open opens the interface. One that is only down is waited for. The error names what is missing: the interface, or the right to capture.
 func Open(o Options) (*Engine, error) {
 	if o.Interface == "" {
 		return nil, errors.New("open capture: no interface; name one")
@@ -67,12 +78,27 @@ func Open(o Options) (*Engine, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{opts: o, log: o.Log.With("component", "pcap", "interface", o.Interface)}
-	s, err := openSource(&e.opts)
+	err := e.open()
+	if errors.Is(err, errDown) {
+		e.log.Warn("capture waits", "error", err)
+		e.tell(e.explain(err).Error())
+		return e, nil
+	}
 	if err != nil {
 		return nil, e.explain(err)
 	}
-	e.source, e.mode = s, s.mode()
 	return e, nil
+}
+
+func (e *Engine) open() error {
+	s, err := openSource(&e.opts)
+	if err != nil {
+		return err
+	}
+	mode := s.mode()
+	e.source = s
+	e.mode.Store(&mode)
+	return nil
 }
 
 func (e *Engine) explain(err error) error {
@@ -134,7 +160,7 @@ func (e *Engine) tell(text string) { e.trouble.Store(&text) }
 // lose gives a source up whose interface is gone.
 func (e *Engine) lose(err error) {
 	e.log.Warn("capture interrupted", "error", err)
-	e.tell(err.Error())
+	e.tell(e.explain(err).Error())
 	e.dropped.Add(e.dropping.Swap(0))
 	if err := e.source.close(); err != nil {
 		e.log.Warn("capture cannot be closed", "error", err)
@@ -154,12 +180,10 @@ func (e *Engine) reopen(ctx context.Context, idle func(int, time.Time)) bool {
 			idle(0, now)
 		}
 	}
-	s, err := openSource(&e.opts)
-	if err != nil {
+	if err := e.open(); err != nil {
 		e.tell(e.explain(err).Error())
 		return false
 	}
-	e.source = s
 	e.restarts.Add(1)
 	e.tell("")
 	e.log.Info("capture goes on")
@@ -169,8 +193,11 @@ func (e *Engine) reopen(ctx context.Context, idle func(int, time.Time)) bool {
 // Stats may be called at any time.
 func (e *Engine) Stats() traffic.CaptureStats {
 	s := traffic.CaptureStats{
-		Engine: "pcap", Interface: e.opts.Interface, Mode: e.mode, Workers: 1,
+		Engine: "pcap", Interface: e.opts.Interface, Workers: 1,
 		Received: e.received.Load(), KernelDrop: e.dropped.Load() + e.dropping.Load(), Restarts: e.restarts.Load(),
+	}
+	if mode := e.mode.Load(); mode != nil {
+		s.Mode = *mode
 	}
 	if t := e.trouble.Load(); t != nil {
 		s.Error = *t

@@ -29,6 +29,9 @@ func openSource(o *Options) (source, error) {
 	if o.Namespace != nil {
 		return nil, errors.New("network namespaces need Linux")
 	}
+	if isDown(o.Interface) {
+		return nil, errDown
+	}
 	fd, err := openDevice()
 	if err != nil {
 		return nil, err

@@ -71,6 +71,9 @@ func openPacketSocket(o *Options) (source, error) {
 		if device, err = net.InterfaceByName(o.Interface); err != nil {
 			return nil, err
 		}
+		if isDown(o.Interface) {
+			return nil, errDown
+		}
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
