@@ -102,6 +102,9 @@ func describe(f *Found) string {
 			verb = "limits"
 		}
 	}
+	if f.CollateralAtMost >= 1 {
+		return fmt.Sprintf("%s %s of the attack; nothing is known of normal traffic", verb, percent(f.Coverage))
+	}
 	text := fmt.Sprintf("%s %s of the attack, %s of normal", verb, percent(f.Coverage), percent(f.Collateral))
 	if f.CollateralAtMost > f.Collateral+0.01 {
 		text += fmt.Sprintf(" (at most %s, with 95 %% confidence)", percent(f.CollateralAtMost))

@@ -63,7 +63,7 @@ func TestAttacks(t *testing.T) {
 		{"fragments", []string{"protocol udp fragment is-fragment"}, true},
 		{"icmp", []string{"protocol icmp length 1028"}, true},
 		{"gre", []string{"protocol gre"}, true},
-		{"ack", []string{"protocol tcp payload 0:584d4153"}, false},
+		{"ack", []string{"protocol tcp tcp-flags ack&!any:fin+syn+rst payload 0:584d4153"}, false},
 		{"ntp syn", []string{"protocol udp source-port 123 length 468", "tcp-flags syn length 40"}, true},
 		{"dns ntp icmp", nil, true},
 		{"syn gre ack ntp", nil, false},

@@ -103,14 +103,14 @@ func whole(conditions []*condition, a, n *table) chosen {
 // nearlyAll of what a rule covers has what makes it narrower at no price.
 const nearlyAll = 0.995
 
-// tighten adds the protocol, and the source port if there is but one: normal samples are only samples, and a rule that says what the attack
+// tighten adds the protocol, the source port and the length if there is but one, and the TCP flags if they are always the same: normal samples are only samples, and a rule that says what the attack
 // is meets less of what they have not shown. Routers, too, look at ports only behind a protocol.
 func (w *work) tighten(c chosen) chosen {
 	for _, add := range []struct {
 		field   field
 		most    int
 		implied []field // by these, or pointless beside them
-	}{{protocol, 3, []field{protocol, tcpFlags, icmpType, icmpCode}}, {sourcePort, 1, []field{sourcePort}}} {
+	}{{protocol, 3, []field{protocol, tcpFlags, icmpType, icmpCode}}, {sourcePort, 1, []field{sourcePort}}, {length, 1, []field{length, fragments}}} {
 		if slices.ContainsFunc(c.conditions, func(k *condition) bool {
 			return (k.kind == numbers || k.kind == flags) && slices.Contains(add.implied, k.field)
 		}) {
@@ -131,6 +131,26 @@ func (w *work) tighten(c chosen) chosen {
 		}
 		k := condition{kind: numbers, field: add.field, spans: joinSpans(spans)}
 		c = whole(insert(c.conditions, w.pool.add(k)), w.pool.attack, w.pool.normal)
+	}
+	return w.tightenFlags(c)
+}
+
+func (w *work) tightenFlags(c chosen) chosen {
+	if slices.ContainsFunc(c.conditions, func(k *condition) bool { return k.field == tcpFlags && k.kind == flags }) {
+		return c
+	}
+	const purpose = traffic.FlagSYN | traffic.FlagACK | traffic.FlagRST | traffic.FlagFIN
+	t, sums := w.pool.attack, map[uint16]float64{}
+	all := t.weight.of(c.attack, c.attack)
+	for i, v := range t.column[tcpFlags] {
+		if !c.attack.has(i) || !t.has[tcpFlags].has(i) {
+			continue
+		}
+		must := uint16(v) & purpose
+		if sums[must] += t.weight.word[i/64]; must != 0 && sums[must] >= nearlyAll*all {
+			k := condition{kind: flags, field: tcpFlags, must: must, not: purpose &^ must}
+			return whole(insert(c.conditions, w.pool.add(k)), w.pool.attack, w.pool.normal)
+		}
 	}
 	return c
 }
