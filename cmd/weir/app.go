@@ -113,6 +113,7 @@ func newApp(c commands, term terminal) *cli.App {
 		bansCommand(term),
 		banCommand(term),
 		unbanCommand(term),
+		rulesCommand(term),
 		bgpCommand(term),
 		exportersCommand(term),
 		benchCommand(c, term),
@@ -134,7 +135,9 @@ func finish(list []*cli.Command, path string) {
 		c.HideHelpCommand = true
 		c.OnUsageError = usageOf(name)
 		if len(c.Subcommands) > 0 {
-			c.Action = needsCommand
+			if c.Action == nil {
+				c.Action = needsCommand
+			}
 			finish(c.Subcommands, name)
 		}
 	}

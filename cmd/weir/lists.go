@@ -38,12 +38,20 @@ func printAttacks(term terminal, list []*weirpb.Attack) error {
 	var table [][]cell
 	for _, a := range list {
 		table = append(table, []cell{
-			text(a.GetId()), text(target(a.GetTarget(), a.GetHostgroup())), text(api.EnumName(a.GetDirection())), phase(a), text(api.EnumName(a.GetMetric())),
+			text(a.GetId()), text(target(a.GetTarget(), a.GetHostgroup())), text(api.EnumName(a.GetDirection())), phase(a), text(class(a)), text(api.EnumName(a.GetMetric())),
 			number(written(a.GetMetric(), a.GetValue())), number(written(a.GetMetric(), a.GetThreshold())),
 			text(when(stamp(a.GetDetected()))), text(when(stamp(a.GetEnded()))), text(a.GetHeld()),
 		})
 	}
-	return term.table([]string{"ID", "TARGET", "DIRECTION", "PHASE", "METRIC", "VALUE", "THRESHOLD", "DETECTED", "ENDED", "NOTHING DONE BECAUSE"}, table)
+	return term.table([]string{"ID", "TARGET", "DIRECTION", "PHASE", "CLASS", "METRIC", "VALUE", "THRESHOLD", "DETECTED", "ENDED", "NOTHING DONE BECAUSE"}, table)
+}
+
+// class is what an attack is made of, as far as that is known.
+func class(a *weirpb.Attack) string {
+	if is := a.GetAnalysis(); is != nil {
+		return is.GetClass()
+	}
+	return "-"
 }
 
 func printBans(term terminal, list []*weirpb.BanEntry) error {

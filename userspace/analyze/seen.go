@@ -29,3 +29,11 @@ type Seen struct {
 	PayloadLength int    // on the wire, by the IP header
 	Rate          uint32 // one packet in Rate was sampled; at least 1
 }
+
+// Facts is what a rule can look at, without bits that a header has no room for. A payload that was sampled in part is matched as far as it goes.
+func (s *Seen) Facts() traffic.Facts {
+	return traffic.Facts{
+		Packet: s.Packet, IPLength: uint32(s.IPLength), TCPFlags: s.TCPAllFlags & 0xfff, ICMPType: s.ICMPType, ICMPCode: s.ICMPCode, DSCP: s.DSCP & 63,
+		Fragments: traffic.FragmentBits(s.DontFragment, s.MoreFragments, s.FragmentOffset), FlowLabel: s.FlowLabel & 0xfffff, Payload: s.Payload,
+	}
+}

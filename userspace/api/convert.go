@@ -155,7 +155,7 @@ func attackOut(r *traffic.Record) *weirpb.Attack {
 		Direction: directionOut(a.Target.Direction), Phase: weirpb.Phase(a.Phase) + 1,
 		Started: timeOut(a.Started), Detected: timeOut(a.Detected), Ended: timeOut(a.Ended),
 		IncomingRate: countsOut(&a.Rate.Incoming), OutgoingRate: countsOut(&a.Rate.Outgoing),
-		Peak: countsOut(&a.Peak), Volume: countsOut(&a.Volume), Hosts: uint64(a.Hosts), Manual: a.Manual, Held: r.Held,
+		Peak: countsOut(&a.Peak), Volume: countsOut(&a.Volume), Hosts: uint64(a.Hosts), Manual: a.Manual, Held: r.Held, Analysis: analysisOut(a.Analysis),
 	}
 	if !r.Ban.Since.IsZero() {
 		out.Ban = banOut(r)

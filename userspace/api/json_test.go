@@ -45,7 +45,7 @@ func TestAppendJSON(t *testing.T) {
 	want := `{"attacks":[{"id":"20260304-1","scope":"host","target":"192.0.2.1","hostgroup":"a \"b\"\n","direction":"incoming","phase":"mitigated",` +
 		`"metric":"udp_mbps","value":3000,"threshold":1000,"counted":5,"window":1,"started":"2026-03-04T05:06:07.00000089Z","detected":"2026-03-04T05:06:08.00000089Z",` +
 		`"ended":null,"incoming_rate":` + zero + `,"outgoing_rate":` + zero + `,"peak":` + zero + `,"volume":` + strings.Replace(zero, `"dropped":{"packets":0,"bytes":0}`, `"dropped":{"packets":7,"bytes":420}`, 1) +
-		`,"hosts":1,"manual":false,"held":"the kill switch is on","ban":null,"lower":0,"samples":0,"confidence":0}]}`
+		`,"hosts":1,"manual":false,"held":"the kill switch is on","ban":null,"lower":0,"samples":0,"confidence":0,"analysis":null}]}`
 	if diff := cmp.Diff(string(got), want); diff != "" {
 		t.Errorf("(-got +want)\n%s", diff)
 	}

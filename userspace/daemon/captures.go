@@ -30,7 +30,7 @@ func (d *daemon) openCaptures(cfg *config.Config, undo *closers) error {
 		}
 		c := &capture{conf: i, engine: e}
 		for range e.Workers() {
-			w := newWorker(d.frames.ParseLink)
+			w := newWorker(d.frames.ParseLink, cfg)
 			w.weight = engines.Weight(i)
 			c.workers = append(c.workers, w)
 		}

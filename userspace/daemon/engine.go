@@ -12,6 +12,7 @@ import (
 	"weir/userspace/api"
 	"weir/userspace/detect"
 	"weir/userspace/hosts"
+	"weir/userspace/investigate"
 	"weir/userspace/metrics"
 	"weir/userspace/mitigate"
 	"weir/userspace/notify"
@@ -52,9 +53,14 @@ type engine struct {
 	totals      totals
 	base        carried        // counts of data planes that reloads have replaced
 	frames      *packet.Parser // looks into the tunnels of the configuration
+	tunnels     bool           // there are any
 	packets     evidence
-	unannounced bool      // bans have changed since routers were told
-	complained  time.Time // when it was last logged that samples cannot be read
+	book        *investigate.Book
+	inquiries   map[traffic.Target]*inquiry
+	aside       func(func())    // runs what takes its time
+	done        <-chan struct{} // closed when the daemon ends
+	unannounced bool            // bans have changed since routers were told
+	complained  time.Time       // when it was last logged that samples cannot be read
 	publish     atomic.Pointer[metrics.Snapshot]
 }
 
@@ -70,6 +76,14 @@ func (e *engine) run(ctx context.Context) error {
 		case now := <-ticks.C:
 			e.tick(now)
 		}
+	}
+}
+
+// tellLoop runs a function in the main loop, some time, unless the daemon ends.
+func (e *engine) tellLoop(f func(now time.Time)) {
+	select {
+	case e.commands <- f:
+	case <-e.done:
 	}
 }
 
@@ -104,6 +118,7 @@ func (e *engine) tick(now time.Time) {
 	}
 	e.perform(e.manager.Tick(now))
 	e.sample(now)
+	e.inquire(now)
 	if e.unannounced {
 		e.unannounced = false
 		e.routers.update(e.manager.Bans())
@@ -119,7 +134,7 @@ func (e *engine) tick(now time.Time) {
 // sample keeps what was sampled of the attacks that are on.
 func (e *engine) sample(now time.Time) {
 	if e.world.plane != nil {
-		if err := e.world.plane.Samples(samplesPerTick, e.packets.add); err != nil && now.Sub(e.complained) > time.Minute {
+		if err := e.world.plane.Samples(samplesPerTick, e.sampled); err != nil && now.Sub(e.complained) > time.Minute {
 			e.complained = now
 			e.log.Error("samples cannot be read", "error", err)
 		}
@@ -127,9 +142,7 @@ func (e *engine) sample(now time.Time) {
 	follow := e.packets.following()
 	for _, w := range e.workers {
 		w.recent.on.Store(follow)
-		if follow {
-			w.recent.take(e.packets.keep)
-		}
+		w.recent.take(e.see)
 	}
 }
 
@@ -211,8 +224,10 @@ func (e *engine) performOne(s *mitigate.Step) {
 	case mitigate.StepRecord:
 		if s.Attack.Phase == traffic.PhaseOver {
 			e.packets.forget(s.Target)
+			e.leaveAlone(s.Target)
 		} else {
 			e.packets.follow(s.Target)
+			e.lookInto(&s.Attack)
 		}
 		e.unannounced = true
 		e.store.Put(s.Record)

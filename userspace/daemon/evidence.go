@@ -15,7 +15,6 @@ const evidenceMost = 50
 type evidence struct {
 	hosts    map[side][]notify.Packet
 	prefixes map[side][]notify.Packet
-	parse    parseFunc
 }
 
 // side is who is attacked, or attacks.
@@ -24,8 +23,8 @@ type side struct {
 	direction traffic.Direction
 }
 
-func newEvidence(parse parseFunc) evidence {
-	return evidence{parse: parse, hosts: map[side][]notify.Packet{}, prefixes: map[side][]notify.Packet{}}
+func newEvidence() evidence {
+	return evidence{hosts: map[side][]notify.Packet{}, prefixes: map[side][]notify.Packet{}}
 }
 
 // kept is where packets of a target are; nil for a hostgroup, of which none are kept.
@@ -52,14 +51,6 @@ func (e evidence) forget(t traffic.Target) { delete(e.kept(t), side{t.Prefix, t.
 // of returns what was kept of a target, oldest first.
 func (e evidence) of(t traffic.Target) []notify.Packet {
 	return slices.Clone(e.kept(t)[side{t.Prefix, t.Direction}])
-}
-
-// add keeps a sample for whoever it was sent to or came from, if that is followed.
-func (e evidence) add(s *traffic.Sample) {
-	var p traffic.Packet
-	if e.following() && e.parse(traffic.LinkEthernet, s.Data, s.Length, &p) == traffic.ReasonOK {
-		e.keep(notify.Packet{Time: s.Time, Packet: p, Rate: s.Rate})
-	}
 }
 
 // following reports whether packets of anybody are kept.

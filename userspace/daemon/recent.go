@@ -4,42 +4,44 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"weir/userspace/notify"
+	"weir/userspace/analyze"
 )
 
-// recentMost is how many records a worker keeps for the main loop to look at: the newest ones.
-const recentMost = 512
+const (
+	recentMost  = 512 // samples that a worker keeps for the main loop to look at: the newest ones
+	recentBytes = 192 // of the payload of each
+)
 
-// recent is what a worker has seen lately. It keeps nothing unless an attack is on.
+// recent is what a worker has sampled lately. It keeps more while an attack is on.
 type recent struct {
-	on   atomic.Bool
+	on   atomic.Bool // an attack is on
 	mu   sync.Mutex
-	list []notify.Packet
+	list []analyze.Seen
 	at   int // the oldest, once the list is full
 }
 
-// wanted reports whether somebody looks at what is kept.
-func (r *recent) wanted() bool { return r.on.Load() }
-
-// add keeps a packet, or a flow record as one of the flow's average length.
-func (r *recent) add(p notify.Packet) {
+// add keeps a sample with a payload of its own.
+func (r *recent) add(s analyze.Seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.list) < recentMost {
-		r.list = append(r.list, p)
-		return
+	at := len(r.list)
+	if at == recentMost {
+		at = r.at
+		r.at = (r.at + 1) % recentMost
+	} else {
+		r.list = append(r.list, analyze.Seen{})
 	}
-	r.list[r.at] = p
-	r.at = (r.at + 1) % recentMost
+	buffer := r.list[at].Payload[:0]
+	r.list[at] = s
+	r.list[at].Payload = append(buffer, s.Payload[:min(len(s.Payload), recentBytes)]...)
 }
 
-// take hands over what is kept, oldest first, and keeps nothing of it.
-func (r *recent) take(see func(notify.Packet)) {
+// take hands over what is kept, oldest first; see keeps nothing of a sample's payload. The worker waits meanwhile, if it has a sample.
+func (r *recent) take(see func(*analyze.Seen)) {
 	r.mu.Lock()
-	list, at := r.list, r.at
-	r.list, r.at = nil, 0
-	r.mu.Unlock()
-	for i := range list {
-		see(list[(at+i)%len(list)])
+	defer r.mu.Unlock()
+	for i := range r.list {
+		see(&r.list[(r.at+i)%len(r.list)])
 	}
+	r.list, r.at = r.list[:0], 0
 }

@@ -16,6 +16,7 @@ import (
 	"weir/userspace/api"
 	"weir/userspace/config"
 	"weir/userspace/detect"
+	"weir/userspace/investigate"
 	"weir/userspace/metrics"
 	"weir/userspace/mitigate"
 	"weir/userspace/netsource"
@@ -57,8 +58,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	now := time.Now()
+	inside := cfg.Tunnels.Effective()
 	d := &daemon{engine: &engine{
-		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), frames: frames, packets: newEvidence(frames.ParseLink), started: now, loaded: now, second: now,
+		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), frames: frames, tunnels: inside.Any(), packets: newEvidence(), inquiries: map[traffic.Target]*inquiry{}, started: now, loaded: now, second: now,
 	}}
 	if err := d.findLive(cfg); err != nil {
 		return err
@@ -109,7 +111,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	for range flowWorkers(cfg) {
-		d.workers = append(d.workers, newWorker(d.frames.ParseLink))
+		d.workers = append(d.workers, newWorker(d.frames.ParseLink, cfg))
 	}
 	if err := d.openCaptures(cfg, undo); err != nil {
 		return err
@@ -121,6 +123,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	for i, w := range d.workers {
 		w.writer = d.world.workers.writers[i]
 	}
+	d.book = investigate.New(d.ours())
 	d.detector = detect.New(detectPolicy(cfg, d.world.table))
 	d.manager = mitigate.New(mitigatePolicy(cfg, d.world.table))
 	d.killFile = exists(cfg.Mitigation.KillSwitchFile)
@@ -193,6 +196,13 @@ func onStop(cfg *config.Config) loader.OnStop {
 // serve runs the parts until ctx ends or one of them fails.
 func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 	d.group, d.ctx = errgroup.WithContext(ctx)
+	d.done = d.ctx.Done()
+	d.aside = func(f func()) {
+		d.group.Go(func() error {
+			f()
+			return nil
+		})
+	}
 	d.group.Go(func() error { return d.store.Run(d.ctx) })
 	if err := d.startNotifier(cfg); err != nil {
 		d.group.Go(func() error { return err }) // which ends the others

@@ -1,14 +1,16 @@
 package daemon
 
 import (
+	"math"
+	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"weir/userspace/analyze"
 	"weir/userspace/config"
 	"weir/userspace/hosts"
 	"weir/userspace/networks"
-	"weir/userspace/notify"
 	"weir/userspace/traffic"
 )
 
@@ -57,6 +59,9 @@ type worker struct {
 	weight uint32
 	packet traffic.Packet
 
+	sampling, suspected uint32 // one in so many is sampled, always and while an attack is on; 0: none
+	left                uint32 // until the next sample
+
 	counted workerCounts // the worker's own
 	told    atomic.Pointer[workerCounts]
 }
@@ -77,8 +82,8 @@ func (c *workerCounts) add(family int, reason traffic.Reason, packets, bytes uin
 }
 
 // newWorker reads frames as parse does.
-func newWorker(parse parseFunc) *worker {
-	w := &worker{recent: &recent{}, parse: parse, weight: 1}
+func newWorker(parse parseFunc, cfg *config.Config) *worker {
+	w := &worker{recent: &recent{}, parse: parse, weight: 1, sampling: uint32(cfg.Sampling.Rate), suspected: uint32(cfg.Sampling.SuspectRate)}
 	w.told.Store(&workerCounts{})
 	return w
 }
@@ -103,14 +108,18 @@ func (w *worker) flow(f *traffic.Flow) {
 	dir := w.writer.CountFlow(f)
 	rate := uint64(f.Rate)
 	w.counted.add(family(&f.Packet), traffic.Reason(dir), f.Packets*rate, f.Bytes*rate)
-	if !w.recent.wanted() {
-		return
+	each := uint64(1) // while an attack is on, all are wanted: there are not many
+	if !w.recent.on.Load() {
+		if each = uint64(w.due()); each == 0 {
+			return
+		}
 	}
-	p := notify.Packet{Time: time.Unix(0, f.End), Packet: f.Packet, Rate: f.Rate}
-	if p.Packet.Length == 0 && f.Packets > 0 {
-		p.Packet.Length = uint32(f.Bytes / f.Packets)
+	s := analyze.Seen{Time: time.Unix(0, f.End), Packet: f.Packet, Rate: uint32(min(max(f.Packets, 1)*rate*each, math.MaxUint32)), TCPAllFlags: uint16(f.TCPFlags), DSCP: f.TOS >> 2}
+	if s.Packet.Length == 0 && f.Packets > 0 {
+		s.Packet.Length = uint32(f.Bytes / f.Packets)
 	}
-	w.recent.add(p)
+	s.IPLength = uint16(min(s.Packet.Length, math.MaxUint16))
+	w.recent.add(s)
 }
 
 // frame counts a frame.
@@ -125,8 +134,13 @@ func (w *worker) frame(f *traffic.Frame) {
 	}
 	dir, _ := w.writer.Count(p, w.weight)
 	w.counted.add(family(p), traffic.Reason(dir), weight, weight*uint64(f.Length))
-	if w.recent.wanted() {
-		w.recent.add(notify.Packet{Time: time.Unix(0, f.Time), Packet: *p, Rate: w.weight})
+	if rate := w.due(); rate > 0 {
+		at := time.Unix(0, f.Time)
+		s, ok := analyze.Look(f.Data, f.Link, f.Length, at, rate*w.weight)
+		if !ok || s.Packet != *p { // what is in a tunnel counts: no more is known of it
+			s = analyze.Seen{Time: at, Packet: *p, Rate: rate * w.weight}
+		}
+		w.recent.add(s)
 	}
 }
 
@@ -144,4 +158,21 @@ func (w *worker) tick(now time.Time) {
 	w.writer.Spread(now)
 	told := w.counted
 	w.told.Store(&told)
+}
+
+// due is how many packets or records the one in hand stands for as a sample; 0: it is none.
+func (w *worker) due() uint32 {
+	rate := w.sampling
+	if w.recent.on.Load() {
+		rate = w.suspected
+	}
+	if rate == 0 {
+		return 0
+	}
+	if w.left = min(w.left, 2*rate); w.left > 1 {
+		w.left--
+		return 0
+	}
+	w.left = 1 + rand.Uint32N(2*rate-1) // periodic traffic cannot hide from it
+	return rate
 }

@@ -75,10 +75,10 @@ func (b *Book) Add(s *analyze.Seen) {
 	}
 }
 
-// leave hands on what falls out of recent: it was ordinary traffic of the hosts that are not under attack.
+// leave hands on what falls out of recent: what was no attack's was ordinary traffic.
 func (b *Book) leave(s *analyze.Seen) {
 	for _, a := range b.attacks {
-		if a.concerns(s) {
+		if a.concerns(s) && !s.Time.Before(a.since) {
 			return
 		}
 	}

@@ -160,6 +160,16 @@ func (m *Manager) Update(now time.Time, target traffic.Target, rates traffic.Two
 	a.updated = m.now
 }
 
+// Describe keeps what a target's attack is made of. Targets that are not under attack are ignored.
+func (m *Manager) Describe(now time.Time, target traffic.Target, is *traffic.Analysis) []Step {
+	m.enter(now)
+	if a := m.attacks[keyOf(target)]; a != nil {
+		a.Attack.Analysis = is
+		m.record(a)
+	}
+	return m.leave()
+}
+
 // Attacks returns the attacks being followed and those remembered, newest first.
 func (m *Manager) Attacks() []traffic.Record {
 	out := slices.Clone(m.history)

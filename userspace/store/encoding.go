@@ -41,6 +41,8 @@ type attack struct {
 	Volume    traffic.Counts `json:"volume"`
 	Hosts     int            `json:"hosts"`
 	Manual    bool           `json:"manual,omitempty"`
+
+	Analysis *traffic.Analysis `json:"analysis,omitempty"`
 }
 
 type trip struct {
@@ -75,7 +77,7 @@ func encode(r *traffic.Record) ([]byte, error) {
 		Attack: attack{
 			ID: a.ID, Scope: a.Target.Scope.String(), Prefix: a.Target.Prefix, Group: a.Target.Group, Direction: a.Target.Direction.String(),
 			Phase: a.Phase.String(), Started: a.Started, Detected: a.Detected, Ended: a.Ended,
-			Rate: a.Rate, Peak: a.Peak, Volume: a.Volume, Hosts: a.Hosts, Manual: a.Manual,
+			Rate: a.Rate, Peak: a.Peak, Volume: a.Volume, Hosts: a.Hosts, Manual: a.Manual, Analysis: a.Analysis,
 		},
 	}
 	if t := a.Trip; t != (traffic.Trip{}) {
@@ -112,7 +114,7 @@ func decode(value []byte) (traffic.Record, error) {
 		Attack: traffic.Attack{
 			ID: a.ID, Target: traffic.Target{Scope: scope, Prefix: a.Prefix, Group: a.Group, Direction: direction},
 			Phase: phase, Started: a.Started, Detected: a.Detected, Ended: a.Ended,
-			Rate: a.Rate, Peak: a.Peak, Volume: a.Volume, Hosts: a.Hosts, Manual: a.Manual,
+			Rate: a.Rate, Peak: a.Peak, Volume: a.Volume, Hosts: a.Hosts, Manual: a.Manual, Analysis: a.Analysis,
 		},
 	}
 	var err4 error

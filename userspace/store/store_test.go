@@ -59,6 +59,12 @@ func sample(i int) traffic.Record {
 			Rate:   traffic.TwoWay{Incoming: traffic.Counts{Flows: 3}, Outgoing: traffic.Counts{Total: traffic.Count{Packets: 1<<64 - 1, Bytes: 2}}},
 			Peak:   traffic.Counts{UDP: traffic.Count{Packets: 5}},
 			Volume: traffic.Counts{Dropped: traffic.Count{Bytes: 6}}, Hosts: 254,
+			Analysis: &traffic.Analysis{
+				At: began.UTC(), Samples: 7, Normal: 8, Class: "dns_amplification", Confidence: 0.9, Vectors: []traffic.Vector{{Class: "dns_amplification", Share: 1, Evidence: []string{"a"}}},
+				Patterns: []string{"pulses: b"}, Sources: "reflectors", Evidence: []string{"c"},
+				Rules:  traffic.RuleSet{Rules: []traffic.MeasuredRule{{Rule: "d", Coverage: 0.99, Collateral: 0.01, Text: "e"}}, Coverage: 0.99, Collateral: 0.01},
+				Router: traffic.RuleSet{Why: "f"},
+			},
 		},
 		Ban: traffic.Ban{Since: began, Until: began.Add(time.Hour), Drop: true, Notified: true, Power: 42},
 	}

@@ -127,4 +127,5 @@ type Attack struct {
 	Volume   Counts    // everything counted in the attack's direction since Started
 	Hosts    int       // distinct hosts seen under attack, 1 for ScopeHost
 	Manual   bool      // banned by hand: no threshold was crossed
+	Analysis *Analysis // what it is made of; nil: not known, or not yet
 }

@@ -106,7 +106,7 @@ func TestAttacks(t *testing.T) {
 func matching(rules []Found, samples []analyze.Seen) float64 {
 	hit := 0
 	for i := range samples {
-		f := factsOf(&samples[i])
+		f := samples[i].Facts()
 		for j := range rules {
 			if rules[j].Rule.Match(&f) {
 				hit++

@@ -90,7 +90,7 @@ func newTable(samples []analyze.Seen, outgoing bool) *table {
 	}
 	for i, s := range list {
 		at := place[i]
-		t.facts[at], t.seen[at], t.rates[at] = factsOf(s), s, max(s.Rate, 1)
+		t.facts[at], t.seen[at], t.rates[at] = s.Facts(), s, max(s.Rate, 1)
 		t.weight.word[at/64] = rounded(s.Rate)
 		t.weight.total += rounded(s.Rate)
 		t.all.add(at)
@@ -173,14 +173,6 @@ func roundedRate(samples []analyze.Seen) func(uint32) float64 {
 		}
 	}
 	return func(rate uint32) float64 { return float64(max(rate, 1)) }
-}
-
-// factsOf returns what a rule can look at. Bits that a header has no room for are left out: a rule could not name them.
-func factsOf(s *analyze.Seen) traffic.Facts {
-	return traffic.Facts{
-		Packet: s.Packet, IPLength: uint32(s.IPLength), TCPFlags: s.TCPAllFlags & 0xfff, ICMPType: s.ICMPType, ICMPCode: s.ICMPCode, DSCP: s.DSCP & 63,
-		Fragments: traffic.FragmentBits(s.DontFragment, s.MoreFragments, s.FragmentOffset), FlowLabel: s.FlowLabel & 0xfffff, Payload: s.Payload,
-	}
 }
 
 // matched returns which samples a rule matches, by the rule itself.
