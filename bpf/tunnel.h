@@ -214,16 +214,13 @@ static __always_inline int open_gtpu(struct cursor *c)
 		next = optional[3];
 #pragma unroll
 	for (int n = 0; n < GTPU_EXTENSIONS; n++) {
-		__u8 *first = c->at, *last; /* words of the header; its length is in the first, what follows it in the last */
+		__u8 *first = c->at; /* the header's length in words; its last byte says what follows it */
 
 		if (!next)
 			return LAYER_IP;
-		if ((void *)(first + 1) > c->end || !*first || !take(c, (*first - 1) * 4))
+		if ((void *)(first + 1) > c->end || !*first || !take(c, *first * 4))
 			return -REASON_SHORT_TUNNEL;
-		last = take(c, 4);
-		if (!last)
-			return -REASON_SHORT_TUNNEL;
-		next = last[3];
+		next = ((__u8 *)c->at)[-1];
 	}
 	return next ? -REASON_SHORT_TUNNEL : LAYER_IP;
 }
