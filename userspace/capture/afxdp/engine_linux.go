@@ -45,6 +45,7 @@ type Engine struct {
 	workers    []*worker
 	mode       atomic.Pointer[string]
 	restarts   atomic.Uint64
+	away       atomic.Int32 // workers that have lost the interface
 }
 
 // Open attaches the program: from then on the frames of its queues go to Weir, and no more to the network stack. An interface that is
@@ -71,6 +72,8 @@ func Open(o Options) (*Engine, error) {
 	e.log.Warn("capture waits", "error", err)
 	for _, w := range e.workers {
 		w.tell(e.explain(err).Error())
+		w.away = true
+		e.away.Add(1)
 	}
 	return e, nil
 }

@@ -25,6 +25,7 @@ type worker struct {
 	lost     atomic.Uint64
 	refused  atomic.Uint64
 	trouble  atomic.Pointer[string]
+	away     bool // it has lost its interface, and has not all of its queues again
 }
 
 // inlet is one queue.
@@ -129,22 +130,21 @@ func (w *worker) count(i *inlet) {
 // tell says what is wrong now; nothing when the text is empty.
 func (w *worker) tell(text string) { w.trouble.Store(&text) }
 
-// lose gives a socket up whose interface is gone. The first queue speaks for all.
+// lose gives a socket up whose interface is gone. The first worker to notice speaks for all.
 func (w *worker) lose(i *inlet, err error, now time.Time) {
 	e := w.engine
 	w.count(i)
 	w.tell(e.explain(err).Error())
-	if w.leads(i) {
-		e.log.Warn("capture interrupted", "error", err)
+	if !w.away {
+		if w.away = true; e.away.Add(1) == 1 {
+			e.log.Warn("capture interrupted", "error", err)
+		}
 	}
 	if err := w.close(i); err != nil {
 		e.log.Warn("capture cannot be closed", "error", err)
 	}
 	i.retryAt = now.Add(retry)
 }
-
-// leads says whether a queue is the first of all.
-func (w *worker) leads(i *inlet) bool { return w.number == 0 && i == w.inlets[0] }
 
 func (w *worker) close(i *inlet) error {
 	if i.socket == nil {
@@ -199,7 +199,9 @@ func (w *worker) reopen(now time.Time) {
 		}
 		closed--
 		w.polled = nil
-		if w.leads(i) {
+	}
+	if closed == 0 && w.away {
+		if w.away = false; e.away.Add(-1) == 0 { // the last one to be back
 			e.restarts.Add(1)
 			e.log.Info("capture goes on", "mode", *e.mode.Load())
 		}
