@@ -129,7 +129,7 @@ func hostsCommand(term terminal) *cli.Command {
 func attacksCommand(term terminal) *cli.Command {
 	return &cli.Command{
 		Name: "attacks", Usage: "attacks, the latest first",
-		Subcommands: []*cli.Command{attackShowCommand(term)},
+		Subcommands: []*cli.Command{attackShowCommand(term), attackCaptureCommand(term)},
 		Flags: controlFlags(
 			&cli.BoolFlag{Name: "active", Usage: "without those that are over"},
 			&cli.StringFlag{Name: "id", Usage: "only the one with this `ID`"},

@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"weir/userspace/api/weirpb"
 	"weir/userspace/lab"
+	"weir/userspace/replay"
 	"weir/userspace/traffic"
 )
 
@@ -45,6 +49,30 @@ hostgroups: {default: {%s, actions: [notify], quiet: 500ms}}
 			if shown := d.weir(t, "attacks", "show", attack.GetId()).out; !strings.Contains(shown, tt.class) || !strings.Contains(shown, tt.condition) {
 				t.Errorf("weir attacks show:\n%s", shown)
 			}
+			until(t, "100 packets in the attack's capture", func() bool { return d.captured(t, attack.GetId()) >= 100 })
 		})
 	}
+}
+
+// captured is how many packets to the victim the capture of an attack holds.
+func (d *daemon) captured(t *testing.T, id string) (n int) {
+	t.Helper()
+	cmd := exec.Command(d.program, "attacks", "pcap", id, "--folder", filepath.Join(d.folder, "attacks"))
+	data, err := cmd.Output()
+	if err != nil {
+		return 0 // it has not begun
+	}
+	file := filepath.Join(t.TempDir(), "attack.pcapng")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rule, err := traffic.ParseRule("destination " + victimAddr + " protocol tcp then discard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := replay.TestRule(t.Context(), rule, file)
+	if err != nil || got.Matched != got.Packets {
+		t.Fatalf("the capture: %+v, %v; want packets to the victim alone", got, err)
+	}
+	return int(got.Matched)
 }

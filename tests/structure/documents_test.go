@@ -69,7 +69,7 @@ func TestDocumentCommands(t *testing.T) {
 			found++
 			words := strings.Fields(match[1])
 			command := words[0]
-			if strings.Contains(help(command), "COMMANDS:") && len(words) > 1 {
+			if strings.Contains(help(command), "COMMANDS:") && len(words) > 1 && !strings.HasPrefix(words[1], "-") {
 				command += " " + words[1]
 			}
 			usage := help(command)

@@ -25,6 +25,7 @@ type Config struct {
 	API        API
 	Prometheus Prometheus
 	Store      Store
+	Recorder   Recorder
 	Log        Log
 	Pin        Pin
 

@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		"marker":     "---\n",
 		"byte order": "\ufeff# nothing\n",
 		"null":       "null\n",
-		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nbgp:\nflows:\n  filters:\ntunnels:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
+		"sections":   "interfaces:\nnetworks:\nhostgroups:\n  default:\nnever_ban:\ndetection:\nmitigation:\nbgp:\nflows:\n  filters:\ntunnels:\nrecorder:\nnotify:\n  script:\nsampling:\nmemory:\napi:\nprometheus:\nstore:\nlog:\npin:\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(mustParse(t, text), Default(), noWarnings, compareNet); diff != "" {
@@ -138,6 +138,7 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 		API:        API{Socket: "run/weir.sock"},
 		Prometheus: Prometheus{},
 		Store:      Store{Path: "../weir.db"},
+		Recorder:   Recorder{Path: "../attacks", Attacks: 1000, Size: 1 << 30, Age: 90 * 24 * time.Hour, FileSize: 16 << 20, Ring: 8 << 20},
 		Log:        Log{Level: slog.LevelDebug, Format: FormatJSON},
 		Pin:        Pin{Path: "/sys/fs/bpf/other", OnStop: OnStopKeep},
 		ListFiles:  []string{"lists/good.txt"},

@@ -55,7 +55,10 @@ func Default() *Config {
 		API:        API{Socket: "/run/weir/weir.sock", Group: "weir"},
 		Prometheus: Prometheus{Listen: "127.0.0.1:9465", TopHosts: 20},
 		Store:      Store{Path: filepath.Join(storeFolder, "weir.db")},
-		Log:        Log{Level: slog.LevelInfo, Format: FormatText},
-		Pin:        Pin{Path: "/sys/fs/bpf/weir", OnStop: OnStopDetach},
+		Recorder: Recorder{
+			Path: filepath.Join(storeFolder, recordsFolder), Attacks: 1000, Size: 1 << 30, Age: 90 * 24 * time.Hour, FileSize: 16 << 20, Ring: 8 << 20,
+		},
+		Log: Log{Level: slog.LevelInfo, Format: FormatText},
+		Pin: Pin{Path: "/sys/fs/bpf/weir", OnStop: OnStopDetach},
 	}
 }

@@ -21,6 +21,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	var interfaces *yaml.Node
 	var bgp bgpSection
 	var flows flowsSection
+	var recordsNamed bool
 	d.actions = actionNames(root)
 	d.mapping("", root,
 		field{"interfaces", func(at string, n *yaml.Node) { interfaces = n; d.interfaces(c, at, n) }},
@@ -47,6 +48,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		field{"bgp", func(at string, n *yaml.Node) { d.bgp(c, &bgp, at, n) }},
 		field{"flows", func(at string, n *yaml.Node) { d.flows(c, &flows, at, n) }},
 		field{"tunnels", func(at string, n *yaml.Node) { d.tunnels(&c.Tunnels, at, n) }},
+		field{"recorder", d.recorder(&c.Recorder, &recordsNamed)},
 		field{"notify", d.section(field{"script", d.script(&c.Notify.Script)})},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
@@ -79,6 +81,9 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	d.checkNeverBan(&own, never)
 	d.checkBGPUse(&c.BGP, &bgp)
 	d.checkFlows(c, &flows)
+	if !recordsNamed {
+		c.Recorder.Path = recordsBesideStore(c.Store.Path)
+	}
 	d.checkComplete(c, root, interfaces, &own, &flows)
 }
 

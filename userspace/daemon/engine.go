@@ -56,6 +56,8 @@ type engine struct {
 	tunnels     bool           // there are any
 	packets     evidence
 	book        *investigate.Book
+	records     *records
+	members     atomic.Pointer[members]
 	inquiries   map[traffic.Target]*inquiry
 	aside       func(func())    // runs what takes its time
 	done        <-chan struct{} // closed when the daemon ends
@@ -231,6 +233,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		}
 		e.unannounced = true
 		e.store.Put(s.Record)
+		e.records.put(s.Record)
 		e.server.Publish(s.Record)
 	case mitigate.StepBlock:
 		e.judge(s.Target, s.Until)
@@ -238,8 +241,12 @@ func (e *engine) performOne(s *mitigate.Step) {
 		e.judge(s.Target, time.Time{})
 		e.rejudge(s.Target)
 	case mitigate.StepNotify:
+		n := notify.Notification{Action: s.Action, Record: s.Record, Packets: e.packets.of(s.Target)}
 		if e.notifier != nil {
-			e.notifier.Notify(notify.Notification{Action: s.Action, Record: s.Record, Packets: e.packets.of(s.Target)})
+			e.notifier.Notify(n)
+		}
+		if s.Action == mitigate.ActionDetails || s.Action == mitigate.ActionBan {
+			e.records.text(&n)
 		}
 	case mitigate.StepSuspect:
 		e.suspect(s.Target, s.On)

@@ -39,6 +39,9 @@ func (e *engine) sampled(s *traffic.Sample) {
 		return
 	}
 	seen = e.inside(seen, traffic.LinkEthernet, s.Data, s.Length)
+	if e.records != nil {
+		e.records.ring.Add(s, traffic.LinkEthernet, seen.Packet.Dst, seen.Packet.Src)
+	}
 	e.see(&seen)
 }
 

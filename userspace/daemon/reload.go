@@ -72,6 +72,7 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 		"api":                      old.API == cfg.API,
 		"prometheus.listen":        old.Prometheus.Listen == cfg.Prometheus.Listen,
 		"store":                    old.Store == cfg.Store,
+		"recorder":                 old.Recorder == cfg.Recorder,
 		"pin":                      old.Pin == cfg.Pin,
 		"log":                      old.Log == cfg.Log,
 		"bgp":                      sameSpeakers(&old.BGP, &cfg.BGP),
@@ -87,7 +88,7 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 	}
 	// What was opened by the old values goes on by them.
 	cfg.API, cfg.Store, cfg.Pin, cfg.Prometheus.Listen = old.API, old.Store, old.Pin, old.Prometheus.Listen
-	cfg.Tunnels = old.Tunnels
+	cfg.Tunnels, cfg.Recorder = old.Tunnels, old.Recorder
 	flows := old.Flows
 	flows.Exporters, flows.Allow, flows.Filters = cfg.Flows.Exporters, cfg.Flows.Allow, cfg.Flows.Filters
 	cfg.Flows = flows
@@ -191,7 +192,7 @@ func (d *daemon) updateInterfaces(ctx context.Context, cfg *config.Config) error
 func (d *daemon) replace(ctx context.Context, next *world) error {
 	old := d.world
 	if next.same(old) {
-		return d.ask(ctx, func(time.Time) { d.world = next })
+		return d.ask(ctx, func(time.Time) { d.adopt(next) })
 	}
 	d.handOver(ctx, old, next)
 	var moved error
@@ -239,8 +240,15 @@ func (d *daemon) move(ctx context.Context, next *world) error {
 		d.readLast(old.workers.space, now)
 		next.workers.space.meter.Carry(old.workers.space.meter, next.locate)
 	}
-	d.world = next
+	d.adopt(next)
 	return nil
+}
+
+// adopt has everybody go by next.
+func (d *daemon) adopt(next *world) {
+	d.world = next
+	d.book.SetOurs(d.ours())
+	d.members.Store(membersOf(next.cfg, next.table))
 }
 
 // moveKernel has the kernel count by another data plane.

@@ -110,6 +110,10 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if err != nil {
 		return err
 	}
+	if d.records, err = d.newRecords(cfg); err != nil {
+		return err
+	}
+	undo.add(d.closeRecords)
 	for range flowWorkers(cfg) {
 		d.workers = append(d.workers, newWorker(d.frames.ParseLink, cfg))
 	}
@@ -120,8 +124,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	undo.add(func() error { return d.world.close() })
+	d.members.Store(membersOf(cfg, d.world.table))
 	for i, w := range d.workers {
-		w.writer = d.world.workers.writers[i]
+		w.writer, w.records = d.world.workers.writers[i], d.records
 	}
 	d.book = investigate.New(d.ours())
 	d.detector = detect.New(detectPolicy(cfg, d.world.table))
@@ -204,6 +209,9 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 		})
 	}
 	d.group.Go(func() error { return d.store.Run(d.ctx) })
+	if d.records != nil {
+		d.group.Go(func() error { return d.records.keeper.Run(d.ctx) })
+	}
 	if err := d.startNotifier(cfg); err != nil {
 		d.group.Go(func() error { return err }) // which ends the others
 		return d.group.Wait()

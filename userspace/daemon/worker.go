@@ -49,10 +49,11 @@ func (f *workforce) with(t *networks.Table) *workforce {
 
 // worker is one goroutine that counts flow records or frames: its writer, and what it tells of itself.
 type worker struct {
-	writer *hosts.Writer
-	next   atomic.Pointer[handover]
-	flipAt time.Time
-	recent *recent
+	writer  *hosts.Writer
+	next    atomic.Pointer[handover]
+	flipAt  time.Time
+	recent  *recent
+	records *records
 
 	// Frames: how they are read, how many each stands for, and the packet in hand.
 	parse  parseFunc
@@ -114,12 +115,7 @@ func (w *worker) flow(f *traffic.Flow) {
 			return
 		}
 	}
-	s := analyze.Seen{Time: time.Unix(0, f.End), Packet: f.Packet, Rate: uint32(min(max(f.Packets, 1)*rate*each, math.MaxUint32)), TCPAllFlags: uint16(f.TCPFlags), DSCP: f.TOS >> 2}
-	if s.Packet.Length == 0 && f.Packets > 0 {
-		s.Packet.Length = uint32(f.Bytes / f.Packets)
-	}
-	s.IPLength = uint16(min(s.Packet.Length, math.MaxUint16))
-	w.recent.add(s)
+	w.recent.add(recorded(f, uint32(min(max(f.Packets, 1)*rate*each, math.MaxUint32))))
 }
 
 // frame counts a frame.
@@ -141,6 +137,7 @@ func (w *worker) frame(f *traffic.Frame) {
 			s = analyze.Seen{Time: at, Packet: *p, Rate: rate * w.weight}
 		}
 		w.recent.add(s)
+		w.records.frame(f, s.Rate, p)
 	}
 }
 
@@ -175,4 +172,20 @@ func (w *worker) due() uint32 {
 	}
 	w.left = 1 + rand.Uint32N(2*rate-1) // periodic traffic cannot hide from it
 	return rate
+}
+
+// recorded is a flow record as a sample that stands for so many packets: by the packet's own header where the exporter has sent it.
+func recorded(f *traffic.Flow, rate uint32) analyze.Seen {
+	at := time.Unix(0, f.End)
+	if len(f.Header) > 0 {
+		if s, ok := analyze.Look(f.Header, f.Link, f.Length, at, rate); ok && s.Packet.Src == f.Src && s.Packet.Dst == f.Dst {
+			return s
+		}
+	}
+	s := analyze.Seen{Time: at, Packet: f.Packet, Rate: rate, TCPAllFlags: uint16(f.TCPFlags), DSCP: f.TOS >> 2}
+	if s.Packet.Length == 0 && f.Packets > 0 {
+		s.Packet.Length = uint32(f.Bytes / f.Packets)
+	}
+	s.IPLength = uint16(min(s.Packet.Length, math.MaxUint16))
+	return s
 }
