@@ -52,6 +52,8 @@ enum reason {
 	REASON_BAD_IPV6,
 	REASON_SHORT_TUNNEL,
 	REASON_TUNNEL_DEPTH,
+	REASON_FILTERED_IN,
+	REASON_FILTERED_OUT,
 	REASON_COUNT,
 };
 
@@ -116,18 +118,28 @@ struct count {
 	__u64 bytes;
 };
 
+/* cpu.filter: what is to be looked at, and in which of two generations. */
+#define FILTER_RULES (1U << 0)
+#define FILTER_RULES_GENERATION 1 /* the number of the bit */
+#define FILTER_SOURCES (1U << 2)
+#define FILTER_SOURCES_GENERATION 3
+#define FILTER_BLOCKS (1U << 4) /* some sources are blocked; else only hosts under rules need the lists */
+
 /* One CPU's own state: written by that CPU, except for the first four fields, which the daemon writes. */
 struct cpu {
 	__u32 generation;   /* which half of the flow bitmap is in use: 0 or 1 */
 	__u32 sample_rate;  /* 1 packet in so many is sampled; 0: none */
 	__u32 suspect_rate; /* the same for hosts under suspicion */
-	__u32 reserved;
+	__u32 filter;       /* FILTER_ bits: what one store switches for all of the CPU's packets to come */
 	__u32 sample_left;  /* packets until the next sample */
 	__u32 suspect_left;
 	__u64 flow_bits[2];   /* bits set in each generation */
 	__u64 samples_lost;   /* the ring buffer was full */
 	__u64 folded_packets; /* counted for a whole prefix, because no cell was free for the host */
 	__u64 redirect_failed; /* wire: no paired interface to send to */
+	__u64 source_allowed; /* packets from sources on the list of those that are let pass */
+	__u64 source_blocked;
+	__u64 reserved[2];
 	__u64 anomalies[ANOMALY_COUNT];
 	struct count exits[FAMILY_COUNT][REASON_COUNT];
 };
@@ -218,6 +230,14 @@ struct settings {
 	__u16 l2tp_port;
 	__u8 inner;           /* the innermost addresses count, not the outermost */
 	__u8 reserved[3];
+	__u32 rules;          /* room for rules in one generation, and in the next four for what they are kept in; powers of two */
+	__u32 rule_buckets;
+	__u32 rule_bloom;     /* words */
+	__u32 rule_guard;     /* words */
+	__u32 rule_complex;
+	__u32 source_leaves;  /* room of one generation */
+	__u32 source_buckets; /* a power of two */
+	__u32 reserved2;
 };
 
 #endif

@@ -40,6 +40,12 @@ enum layer {
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
+/* Of packet.fragment; Go: traffic.FragmentIs and those beside it. */
+#define FRAGMENT_DONT 1
+#define FRAGMENT_IS 2 /* one other than the first */
+#define FRAGMENT_FIRST 4
+#define FRAGMENT_LAST 8
+
 struct cursor {
 	void *at;
 	void *end;
@@ -139,6 +145,7 @@ static __always_inline void forget_outside(struct packet *p)
 	p->destination_port = 0;
 	p->tcp_flags = 0;
 	p->fragment = 0;
+	p->transport_at = 0;
 }
 
 /* Fills in addresses and protocol (RFC 791). Returns 1 when a transport header follows, 0 when none does, or -reason. */
@@ -155,13 +162,22 @@ static __always_inline int parse_ipv4(struct cursor *c, struct packet *p)
 	if (!take(c, header - sizeof(*ip)))
 		return -REASON_SHORT_IPV4;
 	forget_outside(p);
+	p->network_at = (void *)ip - c->start;
 	p->family = FAMILY_IPV4;
 	p->protocol = ip->protocol;
 	p->source4 = bpf_ntohl(ip->saddr);
 	p->destination4 = bpf_ntohl(ip->daddr);
 	offset = bpf_ntohs(ip->frag_off);
-	p->fragment = (offset & 0x3fff) != 0; /* more fragments, or an offset */
+	p->fragment = offset & 0x3fff ? FRAGMENT_IS : 0; /* more fragments, or an offset; which, the header says */
 	return (offset & 0x1fff) == 0;
+}
+
+/* Which part of several a fragment is (RFC 8955 section 4.2.2.12). */
+static __always_inline __u8 fragment_bits(__u16 offset, __u16 more)
+{
+	if (!offset)
+		return more ? FRAGMENT_FIRST : 0;
+	return more ? FRAGMENT_IS : FRAGMENT_IS | FRAGMENT_LAST;
 }
 
 /*
@@ -205,7 +221,7 @@ static __always_inline int parse_extensions(struct cursor *c, struct packet *p, 
 			__u16 offset = bpf_ntohs(*(__be16 *)(header + 2));
 
 			if (offset & 0xfff9) /* an offset, or more fragments; neither is a whole datagram, RFC 6946 */
-				p->fragment = 1;
+				p->fragment = fragment_bits(offset & 0xfff8, offset & 1);
 			if (offset & 0xfff8) {
 				p->protocol = header[0];
 				return 0;
@@ -232,6 +248,7 @@ static __always_inline int parse_ipv6(struct cursor *c, struct packet *p)
 	if (ip->version != 6)
 		return -REASON_BAD_IPV6;
 	forget_outside(p);
+	p->network_at = (void *)ip - c->start;
 	p->family = FAMILY_IPV6;
 	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
 	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
@@ -250,10 +267,12 @@ static __always_inline void parse_transport(struct cursor *c, struct packet *p)
 		need = 8;
 	else if (p->protocol == (p->family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		need = 4;
+	p->transport_at = c->at - c->start;
 	if (!need)
 		return;
 	if ((void *)header + 4 > c->end || (void *)header + need > c->end) {
 		p->anomaly = ANOMALY_SHORT_TRANSPORT;
+		p->transport_at = 0;
 		return;
 	}
 	if (need == 4) {

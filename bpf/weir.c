@@ -7,11 +7,14 @@
 #include <linux/pkt_cls.h>
 #include "headers/bpf_helpers.h"
 #include "abi.h"
+#include "abi_rules.h"
 #include "maps.h"
 #include "parse.h"
 #include "tunnel.h"
 #include "locate.h"
 #include "verdict.h"
+#include "rule.h"
+#include "source.h"
 #include "account.h"
 #include "sample.h"
 
@@ -63,11 +66,37 @@ static __always_inline void count_host(struct host *h, const struct packet *p, _
 	mark_hot(h->cell, p->packets, cpu, direction, h->slot);
 }
 
+/*
+ * What lists of sources and rules say of the packet: enum ruling, and RULING_SAMPLE. A mirror's packets are judged too, so that
+ * the hits are known.
+ */
+static __always_inline int judge(void *ctx, bool egress, const struct packet *p, struct cpu *cpu, bool incoming)
+{
+	__u32 filter = cpu->filter;
+	bool rules;
+	int kind;
+
+	if (!(filter & (FILTER_RULES | FILTER_BLOCKS)) || p->neighbour)
+		return RULING_NONE;
+	rules = filter & FILTER_RULES && under_rules(p, filter);
+	if (filter & FILTER_SOURCES && incoming && (rules || filter & FILTER_BLOCKS)) {
+		kind = listed(p, cpu);
+		if (kind == LISTED_ALLOW)
+			return RULING_PASS;
+		if (kind == LISTED_BLOCK)
+			return RULING_DROP;
+	}
+	if (!rules)
+		return RULING_NONE;
+	return egress ? filter_egress(ctx) : filter_xdp(ctx);
+}
+
 /* Locate, judge and count a packet whose addresses are known. */
-static __always_inline enum reason account(const struct packet *p, struct cpu *cpu, __u32 id, __u32 *suspect)
+static __always_inline enum reason account(void *ctx, bool egress, const struct packet *p, struct cpu *cpu, __u32 id, __u32 *suspect)
 {
 	struct host to = {}, from = {};
-	bool drop_in, drop_out;
+	bool drop_in, drop_out, filtered;
+	int ruling;
 	__u32 flow;
 
 	find_host(&to, p, cpu, id, DIRECTION_INCOMING);
@@ -77,18 +106,22 @@ static __always_inline enum reason account(const struct packet *p, struct cpu *c
 		if (!from.cell)
 			return REASON_OTHER;
 	}
-	*suspect = (to.verdict | from.verdict) & VERDICT_SUSPECT;
 	drop_in = to.cell && banned(&to, p);
 	drop_out = from.cell && banned(&from, p);
+	ruling = drop_in || drop_out ? RULING_NONE : judge(ctx, egress, p, cpu, to.cell != 0);
+	*suspect = ((to.verdict | from.verdict) & VERDICT_SUSPECT) | (ruling & RULING_SAMPLE);
+	filtered = (ruling & 0xff) == RULING_DROP && settings.role != ROLE_MIRROR;
 	flow = new_flow(p, id, cpu);
 	if (to.cell)
-		count_host(&to, p, id, DIRECTION_INCOMING, flow, drop_in);
+		count_host(&to, p, id, DIRECTION_INCOMING, flow, drop_in || filtered);
 	if (from.cell)
-		count_host(&from, p, id, DIRECTION_OUTGOING, flow, drop_out);
+		count_host(&from, p, id, DIRECTION_OUTGOING, flow, drop_out || (filtered && !to.cell));
 	if (drop_in)
 		return REASON_BANNED_IN;
 	if (drop_out)
 		return REASON_BANNED_OUT;
+	if (filtered)
+		return to.cell ? REASON_FILTERED_IN : REASON_FILTERED_OUT;
 	if (to.cell && from.cell)
 		return REASON_INTERNAL;
 	return to.cell ? REASON_INCOMING : REASON_OUTGOING;
@@ -156,11 +189,16 @@ static __always_inline enum reason measure(void *ctx, const struct frame *f, str
 	if (reason)
 		return leave(cpu, p, reason);
 	count_anomaly(cpu, p);
-	reason = account(p, cpu, id, &suspect);
+	reason = account(ctx, f->egress, p, cpu, id, &suspect);
 	rate = suspect ? cpu->suspect_rate : cpu->sample_rate;
 	if (due(suspect ? &cpu->suspect_left : &cpu->sample_left, rate))
 		record(cpu, f, p, rate, reason);
 	return leave(cpu, p, reason);
+}
+
+static __always_inline bool drops(enum reason reason)
+{
+	return reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT || reason == REASON_FILTERED_IN || reason == REASON_FILTERED_OUT;
 }
 
 /* To the paired interface; a frame that has none is lost, and counted. */
@@ -193,7 +231,7 @@ int weir_xdp(struct xdp_md *ctx)
 	if (!p)
 		return XDP_PASS;
 	reason = measure(ctx, &f, p);
-	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
+	if (drops(reason))
 		return XDP_DROP;
 	if (settings.role == ROLE_WIRE)
 		return redirect(ctx);
@@ -220,7 +258,7 @@ int weir_egress(struct __sk_buff *skb)
 	if (!p)
 		return TC_ACT_UNSPEC;
 	reason = measure(skb, &f, p);
-	if (reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT)
+	if (drops(reason))
 		return TC_ACT_SHOT;
 	return TC_ACT_UNSPEC;
 }

@@ -160,9 +160,16 @@ func TestParsersAgree(t *testing.T) {
 
 func (k parsers) agreeOnCuts(t *testing.T, seeds [][]byte) {
 	t.Helper()
-	for _, seed := range seeds {
-		for n := shortest; n <= len(seed); n++ {
+	step := 1
+	if testing.Short() { // what a cut does is the same under every kernel
+		step = 8
+	}
+	for i, seed := range seeds {
+		for n := len(seed); n >= shortest; n -= step {
 			k.agree(t, pt.Cut(seed, n))
+		}
+		if step > 1 {
+			k.agree(t, pt.Cut(seed, shortest+i%max(1, min(step, len(seed)-shortest))))
 		}
 	}
 }

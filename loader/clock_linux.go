@@ -19,7 +19,7 @@ const (
 
 // clock is the kernel's jiffies, which verdicts end by. The kernel does not tell user space, so programs of a few instructions do.
 type clock struct {
-	units *ebpf.Program // returns the low 32 bits of jiffies in units of a verdict's end
+	count *ebpf.Program // returns the low 32 bits of jiffies in units of a verdict's end
 	hz    int
 }
 
@@ -33,7 +33,7 @@ func newClock() (*clock, error) {
 	if c.hz, err = clockRate(jiffies); err != nil {
 		return nil, err
 	}
-	if c.units, err = clockProgram(verdictUnitShift); err != nil {
+	if c.count, err = clockProgram(verdictUnitShift); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -62,7 +62,7 @@ func readClock(prog *ebpf.Program) (uint32, error) {
 }
 
 // now returns the low 32 bits of jiffies in units of a verdict's end.
-func (c *clock) now() (uint32, error) { return readClock(c.units) }
+func (c *clock) now() (uint32, error) { return readClock(c.count) }
 
 // clockRate finds CONFIG_HZ: jiffies start at -300 s (INITIAL_JIFFIES in include/linux/jiffies.h) and follow CLOCK_MONOTONIC,
 // so as a rule only the right rate explains what they are now. Around 300 s after boot every rate does: then they are watched
@@ -110,8 +110,12 @@ func (c *clock) until(d time.Duration) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	units := min(int64((max(d, 0)+c.unit()-1)/c.unit())+1, verdictUntilMask/2) // one more, for the unit that has begun
-	return (now + uint32(units)) & verdictUntilMask, nil
+	return (now + c.units(d)) & verdictUntilMask, nil
 }
 
-func (c *clock) close() error { return c.units.Close() }
+// units is how many units from now a moment is that d stands for, rounded up, and one more for the unit that has begun.
+func (c *clock) units(d time.Duration) uint32 {
+	return uint32(min(int64((max(d, 0)+c.unit()-1)/c.unit())+1, verdictUntilMask/2))
+}
+
+func (c *clock) close() error { return c.count.Close() }

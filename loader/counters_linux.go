@@ -25,6 +25,8 @@ func (d *DataPlane) Counters() Counters {
 		}
 		sum.SamplesLost += atomic.LoadUint64(&c.SamplesLost)
 		sum.FoldedPackets += atomic.LoadUint64(&c.FoldedPackets)
+		sum.SourceAllowed += atomic.LoadUint64(&c.SourceAllowed)
+		sum.SourceBlocked += atomic.LoadUint64(&c.SourceBlocked)
 		sum.RedirectFailed += atomic.LoadUint64(&c.RedirectFailed)
 	}
 	return sum

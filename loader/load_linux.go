@@ -39,6 +39,7 @@ type DataPlane struct {
 	mu       sync.Mutex // guards what follows
 	programs map[string]*ebpf.Program
 	reserve  []uint32 // slots for hosts that must have one
+	ruling   ruleState
 	leaving  []uint32 // slots whose hosts are gone, until no CPU can still be counting in them
 }
 
@@ -83,6 +84,9 @@ func (d *DataPlane) open() (err error) {
 		if *m.memory, err = mapMemory(d.maps[m.name]); err != nil {
 			return err
 		}
+	}
+	if err := d.openRules(); err != nil {
+		return err
 	}
 	if d.samples, err = ringbuf.NewReader(d.maps["samples"]); err != nil {
 		return fmt.Errorf("open samples: %w", err)
@@ -130,6 +134,7 @@ func (d *DataPlane) size() error {
 		FoldHosts:  uint32(p.FoldHosts),
 	}
 	set.look(p.Tunnels.Effective())
+	d.sizeRules(&set)
 	for _, n := range p.Dynamic {
 		if n.Prefix.Addr().Is4() {
 			set.HasDynamic4 = 1
@@ -159,7 +164,9 @@ func (d *DataPlane) hotWords() int { return (d.plan.Slots + 63) / 64 }
 // mapNames are all maps that programs share; in_hand and .rodata belong to the programs alone.
 func (d *DataPlane) mapNames() []string {
 	return []string{"cells", "hot", "flows", "cpus", "locate4", "filter6", "networks6", "networks", "hosts", "folds", "free_slots",
-		"owners", "prefix_verdicts", "samples", "pairs", "in_hand"}
+		"owners", "prefix_verdicts", "samples", "pairs", "in_hand", "rule_facts", "rule_sets", "rule_table", "rule_bloom", "rule_guard",
+		"rule_classes", "rules", "rule_payloads", "rule_limits", "rule_hits", "sources_any", "sources4", "source_leaves",
+		"source_sets", "source_lengths", "source_table"}
 }
 
 func (d *DataPlane) createMaps() error {
@@ -270,6 +277,7 @@ func (d *DataPlane) Close() error {
 	for _, m := range []mapped{d.cells, d.hot, d.flows, d.state, d.owners, d.wholes} {
 		errs = append(errs, m.unmap())
 	}
+	errs = append(errs, d.closeRules())
 	for _, p := range d.programs {
 		errs = append(errs, p.Close())
 	}

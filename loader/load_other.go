@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"time"
 
 	"weir/userspace/traffic"
 )
@@ -49,3 +50,6 @@ func (*DataPlane) SetPrefixVerdict(netip.Prefix, traffic.Direction, Verdict) err
 	return errors.ErrUnsupported
 }
 func (*DataPlane) SetSuspect(uint32, traffic.Direction, bool) error { return errors.ErrUnsupported }
+func (*DataPlane) SetRules(time.Time, []RuleEntry) error            { return errors.ErrUnsupported }
+func (*DataPlane) RuleHits() ([]RuleHits, error)                    { return nil, errors.ErrUnsupported }
+func (*DataPlane) SetSources(_, _ []netip.Prefix) error             { return errors.ErrUnsupported }

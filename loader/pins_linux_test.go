@@ -40,6 +40,8 @@ func TestPinnedMapsAreAdopted(t *testing.T) {
 	first := open(testNetworks)
 	first.ban(t, host4, traffic.Incoming, time.Hour)
 	first.xdp(t, loader.Host, pt.UDP6().Bytes())
+	first.setRules(t, "destination 2001:db8:2::7/128 protocol tcp then discard")
+	first.xdp(t, loader.Host, pt.TCP6().Bytes())
 	if first.Adopted() {
 		t.Error("the first daemon adopted something")
 	}
@@ -50,11 +52,20 @@ func TestPinnedMapsAreAdopted(t *testing.T) {
 	if !second.Adopted() {
 		t.Fatal("the second daemon did not adopt the maps")
 	}
-	if got := second.moved()[host6+" incoming Packets"]; got != 1 {
-		t.Errorf("%s has %d packets after adoption, want 1", host6, got)
+	if got := second.moved()[host6+" incoming Packets"]; got != 2 {
+		t.Errorf("%s has %d packets after adoption, want 2", host6, got)
 	}
 	if got := second.xdp(t, loader.Host, pt.UDP4().Bytes()); got != xdpDrop {
 		t.Errorf("verdict %d after adoption, want XDP_DROP", got)
+	}
+	if got := second.xdp(t, loader.Host, pt.TCP6().Bytes()); got != xdpDrop {
+		t.Errorf("rule %d after adoption, want XDP_DROP", got)
+	}
+	second.setRules(t, "destination 2001:db8:2::7/128 protocol tcp then discard")
+	second.setRules(t, "destination 2001:db8:2::7/128 protocol tcp then discard")
+	second.xdp(t, loader.Host, pt.TCP6().Bytes())
+	if got := second.hits(t); got[1] != 1 {
+		t.Errorf("hits %v of a rule that was set after adoption, want 1", got)
 	}
 	if err := second.Close(); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,8 @@ type Plan struct {
 	Slots      int // per CPU and direction; those from DenseSlots+len(Dynamic) on are handed out on demand
 	FoldHosts  int // hosts of one /24 or /64 that may have cells of their own
 	RingBytes  int // of the ring buffer for samples: a power of two and a multiple of the page size; 0: 1 MiB
+	Rules      int // room for so many rules, and as many values and classes of theirs; 0: 4096
+	Sources    int // room for so many prefixes in lists of sources; 0: none, and 16 MiB less memory
 	Tunnels    traffic.Tunnels
 	PinPath    string // directory in a BPF file system in which the maps outlive the daemon; "": nowhere
 }
@@ -49,6 +51,8 @@ type Counters struct {
 	SamplesLost    uint64 // the ring buffer was full
 	FoldedPackets  uint64 // counted for a prefix, because no cell was left for the host
 	RedirectFailed uint64 // wire: no paired interface to send to
+	SourceAllowed  uint64 // packets from sources that are let pass, whatever rules say
+	SourceBlocked  uint64 // packets from sources that are dropped
 }
 
 // Verdict is what the kernel is to do with a host's packets in one direction.
@@ -66,6 +70,12 @@ func (p *Plan) check() error {
 	case len(p.Locate4) < 1<<16:
 		return fmt.Errorf("plan data plane: locate4 has %d entries; needs 65536 or more", len(p.Locate4))
 	}
+	if p.Rules < 0 || p.Rules > MaxRules {
+		return fmt.Errorf("plan data plane: room for %d rules; expected 0 to %d", p.Rules, MaxRules)
+	}
+	if p.Sources < 0 || p.Sources > MaxSources {
+		return fmt.Errorf("plan data plane: room for %d sources; expected 0 to %d", p.Sources, MaxSources)
+	}
 	if err := p.Tunnels.Check(); err != nil {
 		return fmt.Errorf("plan data plane: %w", err)
 	}
@@ -82,7 +92,7 @@ func (p *Plan) fingerprint(cpus int) uint64 {
 		// A hash never fails to write, and the values are of fixed size.
 		_ = binary.Write(h, binary.LittleEndian, v)
 	}
-	write([]uint64{abiVersion, uint64(cpus), uint64(p.DenseSlots), uint64(p.Slots), uint64(len(p.Dynamic))})
+	write([]uint64{abiVersion, uint64(cpus), uint64(p.DenseSlots), uint64(p.Slots), uint64(len(p.Dynamic)), uint64(p.ruleSizes().rules), uint64(p.Sources)})
 	write(p.Locate4)
 	write(p.Filter6)
 	for _, n := range p.Dynamic {
@@ -95,7 +105,7 @@ func (p *Plan) fingerprint(cpus int) uint64 {
 }
 
 // abiVersion changes with every incompatible change of bpf/abi.h or bpf/maps.h.
-const abiVersion = 2
+const abiVersion = 3
 
 // mappedBits is the length of p within the IPv4-mapped IPv6 space that map keys are in.
 func mappedBits(p netip.Prefix) int {

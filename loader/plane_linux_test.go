@@ -45,8 +45,14 @@ type plane struct {
 
 func load(t testing.TB) plane {
 	t.Helper()
+	return loadPlan(t, func(*loader.Plan) {})
+}
+
+func loadPlan(t testing.TB, change func(*loader.Plan)) plane {
+	t.Helper()
 	need.Root(t)
 	plan, layout := testPlan(t, testNetworks, testBudget)
+	change(&plan)
 	d, err := loader.Load(plan)
 	if err != nil {
 		t.Fatal(err)

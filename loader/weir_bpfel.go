@@ -39,24 +39,46 @@ type weirCell struct {
 	DroppedBytes    uint32
 }
 
+type weirClasses struct {
+	_  structs.HostLayout
+	Of [4]uint16
+}
+
 type weirCpu struct {
 	_              structs.HostLayout
 	Generation     uint32
 	SampleRate     uint32
 	SuspectRate    uint32
-	Reserved       uint32
+	Filter         uint32
 	SampleLeft     uint32
 	SuspectLeft    uint32
 	FlowBits       [2]uint64
 	SamplesLost    uint64
 	FoldedPackets  uint64
 	RedirectFailed uint64
+	SourceAllowed  uint64
+	SourceBlocked  uint64
+	Reserved       [2]uint64
 	Anomalies      [6]uint64
-	Exits          [3][19]struct {
+	Exits          [3][21]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64
 	}
+}
+
+type weirFacts struct {
+	_          structs.HostLayout
+	Word       [12]uint32
+	Class      [6]uint32
+	Has        uint32
+	Generation uint32
+	Best       uint32
+	Ruling     uint32
+	Limit      uint32
+	Sample     uint32
+	PayloadAt  uint16
+	Reserved   [3]uint16
 }
 
 type weirFold struct {
@@ -86,19 +108,19 @@ type weirPacket struct {
 	Source4         uint32
 	Destination4    uint32
 	Length          uint32
-	Packets         uint32
+	Packets         uint16
+	NetworkAt       uint16
 	SourcePort      uint16
 	DestinationPort uint16
 	Family          uint8
 	Protocol        uint8
 	TcpFlags        uint8
 	Fragment        uint8
-	Neighbour       uint8
+	_               [1]byte /* unsupported bitfield */
 	Anomaly         uint8
 	At              uint16
 	Next            uint16
-	Depth           uint8
-	_               [1]byte
+	TransportAt     uint16
 }
 
 type weirPrefixKey struct {
@@ -107,26 +129,128 @@ type weirPrefixKey struct {
 	Address weirAddress
 }
 
-type weirSettings struct {
+type weirRule struct {
+	_       structs.HostLayout
+	Order   uint32
+	Word    uint32
+	Next    uint32
+	Payload uint32
+	Limit   uint32
+	Sample  uint32
+}
+
+type weirRuleBucket struct {
+	_     structs.HostLayout
+	Entry [4]struct {
+		_    structs.HostLayout
+		Tag  uint64
+		Rule uint32
+		Word uint32
+	}
+}
+
+type weirRuleHits struct {
+	_       structs.HostLayout
+	Packets uint64
+	Bytes   uint64
+	Last    uint64
+}
+
+type weirRuleLimit struct {
+	_            structs.HostLayout
+	PacketsUntil uint64
+	BytesUntil   uint64
+	PerPacket    uint64
+	PerByte      uint64
+	Burst        uint64
+}
+
+type weirRulePayload struct {
+	_   structs.HostLayout
+	Run [2]struct {
+		_        structs.HostLayout
+		Offset   uint16
+		Length   uint16
+		Reserved uint32
+		Value    [16]uint8
+		Mask     [16]uint8
+	}
+}
+
+type weirRuleset struct {
 	_           structs.HostLayout
-	FlowSeed    uint64
-	Slots       uint32
-	DenseSlots  uint32
-	Cpus        uint32
-	Role        uint32
-	FoldHosts   uint32
-	HasIpv6     uint8
-	HasDynamic4 uint8
-	HasBuffLen  uint8
-	TunnelDepth uint8
-	Tunnels     uint16
-	VxlanPorts  [4]uint16
-	GenevePort  uint16
-	GtpuPort    uint16
-	L2tpPort    uint16
-	Inner       uint8
-	Reserved    [3]uint8
-	_           [4]byte
+	Secret      [2][12]uint64
+	Shapes      uint32
+	BucketMask  uint32
+	BloomWithin uint32
+	GuardMask   uint32
+	AnyClass    uint32
+	BySource    uint32
+	GuardAll    uint32
+	BloomPage   uint32
+	Shape       [32]struct {
+		_       structs.HostLayout
+		Mask    [12]uint32
+		Classes [6]uint32
+		Needs   uint32
+		First   uint32
+		Number  uint32
+		Loose   uint32
+	}
+}
+
+type weirSettings struct {
+	_             structs.HostLayout
+	FlowSeed      uint64
+	Slots         uint32
+	DenseSlots    uint32
+	Cpus          uint32
+	Role          uint32
+	FoldHosts     uint32
+	HasIpv6       uint8
+	HasDynamic4   uint8
+	HasBuffLen    uint8
+	TunnelDepth   uint8
+	Tunnels       uint16
+	VxlanPorts    [4]uint16
+	GenevePort    uint16
+	GtpuPort      uint16
+	L2tpPort      uint16
+	Inner         uint8
+	Reserved      [3]uint8
+	Rules         uint32
+	RuleBuckets   uint32
+	RuleBloom     uint32
+	RuleGuard     uint32
+	RuleComplex   uint32
+	SourceLeaves  uint32
+	SourceBuckets uint32
+	Reserved2     uint32
+	_             [4]byte
+}
+
+type weirSourceLeaf struct {
+	_     structs.HostLayout
+	Kinds [8]uint64
+}
+
+type weirSourceSet struct {
+	_      structs.HostLayout
+	Secret [2][6]uint64
+	Mask   [16]struct {
+		_    structs.HostLayout
+		High uint64
+		Low  uint64
+	}
+	BucketMask uint32
+	HasIpv6    uint32
+}
+
+type weirSources4 struct {
+	_        structs.HostLayout
+	Kinds    uint64
+	Leaves   uint32
+	Reserved uint32
 }
 
 type weirVerdicts struct {
@@ -153,7 +277,23 @@ const (
 	weirMapOwners         = "owners"
 	weirMapPairs          = "pairs"
 	weirMapPrefixVerdicts = "prefix_verdicts"
+	weirMapRuleBloom      = "rule_bloom"
+	weirMapRuleClasses    = "rule_classes"
+	weirMapRuleFacts      = "rule_facts"
+	weirMapRuleGuard      = "rule_guard"
+	weirMapRuleHits       = "rule_hits"
+	weirMapRuleLimits     = "rule_limits"
+	weirMapRulePayloads   = "rule_payloads"
+	weirMapRuleSets       = "rule_sets"
+	weirMapRuleTable      = "rule_table"
+	weirMapRules          = "rules"
 	weirMapSamples        = "samples"
+	weirMapSourceLeaves   = "source_leaves"
+	weirMapSourceLengths  = "source_lengths"
+	weirMapSourceSets     = "source_sets"
+	weirMapSourceTable    = "source_table"
+	weirMapSources4       = "sources4"
+	weirMapSourcesAny     = "sources_any"
 	weirProgWeirEgress    = "weir_egress"
 	weirProgWeirFloor     = "weir_floor"
 	weirProgWeirXdp       = "weir_xdp"
@@ -226,7 +366,23 @@ type weirMapSpecs struct {
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
 	Pairs          *ebpf.MapSpec `ebpf:"pairs"`
 	PrefixVerdicts *ebpf.MapSpec `ebpf:"prefix_verdicts"`
+	RuleBloom      *ebpf.MapSpec `ebpf:"rule_bloom"`
+	RuleClasses    *ebpf.MapSpec `ebpf:"rule_classes"`
+	RuleFacts      *ebpf.MapSpec `ebpf:"rule_facts"`
+	RuleGuard      *ebpf.MapSpec `ebpf:"rule_guard"`
+	RuleHits       *ebpf.MapSpec `ebpf:"rule_hits"`
+	RuleLimits     *ebpf.MapSpec `ebpf:"rule_limits"`
+	RulePayloads   *ebpf.MapSpec `ebpf:"rule_payloads"`
+	RuleSets       *ebpf.MapSpec `ebpf:"rule_sets"`
+	RuleTable      *ebpf.MapSpec `ebpf:"rule_table"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Samples        *ebpf.MapSpec `ebpf:"samples"`
+	SourceLeaves   *ebpf.MapSpec `ebpf:"source_leaves"`
+	SourceLengths  *ebpf.MapSpec `ebpf:"source_lengths"`
+	SourceSets     *ebpf.MapSpec `ebpf:"source_sets"`
+	SourceTable    *ebpf.MapSpec `ebpf:"source_table"`
+	Sources4       *ebpf.MapSpec `ebpf:"sources4"`
+	SourcesAny     *ebpf.MapSpec `ebpf:"sources_any"`
 }
 
 // weirVariableSpecs contains global variables before they are loaded into the kernel.
@@ -271,7 +427,23 @@ type weirMaps struct {
 	Owners         *ebpf.Map `ebpf:"owners"`
 	Pairs          *ebpf.Map `ebpf:"pairs"`
 	PrefixVerdicts *ebpf.Map `ebpf:"prefix_verdicts"`
+	RuleBloom      *ebpf.Map `ebpf:"rule_bloom"`
+	RuleClasses    *ebpf.Map `ebpf:"rule_classes"`
+	RuleFacts      *ebpf.Map `ebpf:"rule_facts"`
+	RuleGuard      *ebpf.Map `ebpf:"rule_guard"`
+	RuleHits       *ebpf.Map `ebpf:"rule_hits"`
+	RuleLimits     *ebpf.Map `ebpf:"rule_limits"`
+	RulePayloads   *ebpf.Map `ebpf:"rule_payloads"`
+	RuleSets       *ebpf.Map `ebpf:"rule_sets"`
+	RuleTable      *ebpf.Map `ebpf:"rule_table"`
+	Rules          *ebpf.Map `ebpf:"rules"`
 	Samples        *ebpf.Map `ebpf:"samples"`
+	SourceLeaves   *ebpf.Map `ebpf:"source_leaves"`
+	SourceLengths  *ebpf.Map `ebpf:"source_lengths"`
+	SourceSets     *ebpf.Map `ebpf:"source_sets"`
+	SourceTable    *ebpf.Map `ebpf:"source_table"`
+	Sources4       *ebpf.Map `ebpf:"sources4"`
+	SourcesAny     *ebpf.Map `ebpf:"sources_any"`
 }
 
 func (m *weirMaps) Close() error {
@@ -291,7 +463,23 @@ func (m *weirMaps) Close() error {
 		m.Owners,
 		m.Pairs,
 		m.PrefixVerdicts,
+		m.RuleBloom,
+		m.RuleClasses,
+		m.RuleFacts,
+		m.RuleGuard,
+		m.RuleHits,
+		m.RuleLimits,
+		m.RulePayloads,
+		m.RuleSets,
+		m.RuleTable,
+		m.Rules,
 		m.Samples,
+		m.SourceLeaves,
+		m.SourceLengths,
+		m.SourceSets,
+		m.SourceTable,
+		m.Sources4,
+		m.SourcesAny,
 	)
 }
 

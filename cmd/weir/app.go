@@ -48,9 +48,10 @@ type replayOptions struct {
 }
 
 type benchXDPOptions struct {
-	Hosts int // 0: 65,536 and 1,048,576
-	Rules int
-	JSON  bool
+	Hosts   int // 0: 65,536 and 1,048,576
+	Rules   int
+	Filters int
+	JSON    bool
 }
 
 type benchDetectOptions struct {

@@ -114,18 +114,22 @@ func benchCommand(c commands, term terminal) *cli.Command {
 				Flags: []cli.Flag{
 					&cli.IntFlag{Name: "hosts", Usage: "random hosts, `N` (default: 65536 and 1048576)"},
 					&cli.IntFlag{Name: "rules", Usage: "banned hosts beside those measured, `N`"},
+					&cli.IntFlag{Name: "filters", Usage: "also rows with 5 and `N` rules, and with lists of sources"},
 					jsonFlag(),
 				},
 				Action: func(cc *cli.Context) error {
 					if _, err := arguments(cc); err != nil {
 						return err
 					}
-					o := benchXDPOptions{Hosts: cc.Int("hosts"), Rules: cc.Int("rules"), JSON: cc.Bool("json")}
+					o := benchXDPOptions{Hosts: cc.Int("hosts"), Rules: cc.Int("rules"), Filters: cc.Int("filters"), JSON: cc.Bool("json")}
 					if cc.IsSet("hosts") && o.Hosts < 1 {
 						return wrong(cc, "--hosts %d: expected at least 1", o.Hosts)
 					}
 					if o.Rules < 0 {
 						return wrong(cc, "--rules %d: expected 0 or more", o.Rules)
+					}
+					if o.Filters < 0 {
+						return wrong(cc, "--filters %d: expected 0 or more", o.Filters)
 					}
 					if c.BenchXDP == nil {
 						return notHere(cc)

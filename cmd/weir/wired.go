@@ -31,7 +31,7 @@ func wired() commands {
 			}, out)
 		},
 		BenchXDP: func(ctx context.Context, o benchXDPOptions, out io.Writer) error {
-			x := bench.XDPOptions{Rules: o.Rules, JSON: o.JSON}
+			x := bench.XDPOptions{Rules: o.Rules, Filters: o.Filters, JSON: o.JSON}
 			if o.Hosts > 0 {
 				x.Hosts = []int{o.Hosts}
 			}

@@ -26,6 +26,10 @@ type Backend struct {
 	Announce func(context.Context, AnnounceOrder) (routes []string, err error) // the prefixes or rules now announced for the order
 	Withdraw func(context.Context, WithdrawOrder) (routes []string, err error) // those that were withdrawn
 
+	Rules       func(context.Context) (RuleStatus, error)                    // may be nil, as the next two: the call is answered with Unavailable
+	AddRules    func(context.Context, RuleOrder) ([]AppliedRule, error)      // those that were added
+	DeleteRules func(context.Context, []uint64, bool) ([]AppliedRule, error) // those that were deleted: by their numbers, or all
+
 	Exporters func(context.Context) (ExporterStatus, error) // may be nil: the call is answered with Unavailable
 }
 

@@ -32,13 +32,15 @@ type bed struct {
 	family   int
 	measured netip.Prefix // where packets go
 	hosts    int          // that it holds
+	filters  int          // rules of the rows with many
 	layout   *networks.Layout
 	plane    *loader.DataPlane
 	drop     *ebpf.Program // only returns XDP_DROP
 	floor    *ebpf.Program
 	weir     *ebpf.Program
 	same     *stream // one flow to each host
-	fresh    *stream // each packet another flow; IPv4 only
+	fresh    *stream // each packet another flow; IPv4 only, as is the next
+	wide     *stream // the same from all over the Internet
 	rows     []*subject
 }
 
@@ -54,6 +56,7 @@ type subject struct {
 	program *ebpf.Program
 	stream  *stream
 	reason  traffic.Reason // that packets leave the data plane by; ReasonCount: they do not come to it
+	astray  int            // one packet in so many may leave by another reason; 0: none
 	times   []float64      // ns per packet, by round
 	ratios  []float64      // to the floor of the same stream in the same round
 }
@@ -86,9 +89,9 @@ func rulesNetwork(rules int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{11, 0, 0, 0}), 33-bits.Len(uint(powerOfTwo(rules))))
 }
 
-func newBed(family, hosts, rules int) (_ *bed, err error) {
+func newBed(family, hosts, rules, filters int) (_ *bed, err error) {
 	ours, measured := networkOf(family, hosts)
-	b := &bed{family: family, hosts: hosts, measured: measured}
+	b := &bed{family: family, hosts: hosts, filters: filters, measured: measured}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -115,12 +118,21 @@ func newBed(family, hosts, rules int) (_ *bed, err error) {
 			return nil, err
 		}
 	}
-	if b.same, err = b.stream(false); err != nil {
+	suffix := ""
+	if family == 6 {
+		suffix = "6"
+	}
+	if b.same, err = b.stream(suffix, ""); err != nil {
 		return nil, err
 	}
 	if family == 4 {
-		if b.fresh, err = b.stream(true); err != nil {
+		if b.fresh, err = b.stream("_new_flows", "198.18.0.0/15"); err != nil { // RFC 2544
 			return nil, err
+		}
+		if filters > 0 {
+			if b.wide, err = b.stream("_wide", "0.0.0.0/0"); err != nil {
+				return nil, err
+			}
 		}
 		return b, nil
 	}
@@ -130,6 +142,9 @@ func newBed(family, hosts, rules int) (_ *bed, err error) {
 func (b *bed) load() (err error) {
 	l := b.layout
 	plan := loader.Plan{Locate4: l.Locate4(), Filter6: l.Filter6(), DenseSlots: l.DenseSlots(), Slots: l.Slots(), FoldHosts: l.FoldHosts()}
+	if b.family == 4 {
+		plan.Rules, plan.Sources = b.filters, b.filters
+	}
 	for _, n := range l.DynamicNetworks() {
 		plan.Dynamic = append(plan.Dynamic, loader.Network{Prefix: n, Divided: networks.Divided(n)})
 	}
@@ -159,35 +174,28 @@ func (b *bed) load() (err error) {
 
 const xdpDrop = 1 // XDP_DROP of linux/bpf.h
 
-// options describes UDP packets from one address and port, or from any, to all hosts at random.
-func (b *bed) options(fresh bool) lab.FloodOptions {
-	from := netip.MustParsePrefix("198.18.0.0/15") // RFC 2544
+// options describes UDP packets to all hosts at random: from one address and port, or from any address of a prefix and any port.
+func (b *bed) options(from string) lab.FloodOptions {
+	source := netip.MustParseAddr("198.18.0.1")
 	if b.family == 6 {
-		from = netip.MustParsePrefix("3fff::/20") // RFC 9637
+		source = netip.MustParseAddr("3fff::1") // RFC 9637
 	}
 	o := lab.FloodOptions{
-		Frame:        lab.Frame{Src: from.Addr().Next(), Dst: b.measured.Addr(), Protocol: traffic.ProtoUDP, SrcPort: 1234, DstPort: 53},
+		Frame:        lab.Frame{Src: source, Dst: b.measured.Addr(), Protocol: traffic.ProtoUDP, SrcPort: portOfRules, DstPort: 53},
 		Destinations: lab.Addresses{Spread: lab.Random, Prefix: b.measured},
 	}
-	if fresh {
-		o.Sources, o.SrcPorts = lab.Addresses{Spread: lab.Random, Prefix: from}, 0xffff
+	if from != "" {
+		o.Sources, o.SrcPorts = lab.Addresses{Spread: lab.Random, Prefix: netip.MustParsePrefix(from)}, 0xffff
 	}
 	return o
 }
 
-func (b *bed) stream(fresh bool) (*stream, error) {
-	flood, err := lab.NewFlood(b.options(fresh))
+func (b *bed) stream(suffix, from string) (*stream, error) {
+	flood, err := lab.NewFlood(b.options(from))
 	if err != nil {
 		return nil, err
 	}
 	s := &stream{flood: flood}
-	suffix := ""
-	switch {
-	case b.family == 6:
-		suffix = "6"
-	case fresh:
-		suffix = "_new_flows"
-	}
 	s.floor = b.subject("floor"+suffix, b.floor, s, traffic.ReasonCount)
 	s.generator = b.subject("generator"+suffix, b.drop, s, traffic.ReasonCount)
 	return s, nil
@@ -202,7 +210,7 @@ func (b *bed) subject(name string, program *ebpf.Program, on *stream, reason tra
 
 // meetAll sends a packet to each host, so that none gets its cell while it is measured.
 func (b *bed) meetAll() (err error) {
-	o := b.options(false)
+	o := b.options("")
 	o.Destinations.Spread = lab.Sweep
 	flood, err := lab.NewFlood(o)
 	if err != nil {
@@ -219,18 +227,21 @@ func (b *bed) meetAll() (err error) {
 }
 
 // familyPhases is how many phases a bed of the family has.
-func familyPhases(family int) int {
-	if family == 4 {
+func familyPhases(family, filters int) int {
+	switch {
+	case family == 6:
+		return 1
+	case filters == 0:
 		return 2
 	}
-	return 1
+	return 2 + 6
 }
 
 func (b *bed) phases() []phase {
 	if b.family == 6 {
 		return []phase{{subjects: []*subject{b.subject("account6", b.weir, b.same, traffic.ReasonIncoming)}}}
 	}
-	return []phase{
+	phases := []phase{
 		{subjects: []*subject{
 			b.subject("account4", b.weir, b.same, traffic.ReasonIncoming),
 			b.subject("flood_new_flows", b.weir, b.fresh, traffic.ReasonIncoming),
@@ -240,10 +251,23 @@ func (b *bed) phases() []phase {
 			subjects: []*subject{b.subject("banned", b.weir, b.same, traffic.ReasonBannedIn)},
 		},
 	}
+	if b.filters == 0 {
+		return phases
+	}
+	filters := b.filterPhases()
+	first := filters[0].before
+	filters[0].before = func() error { return errors.Join(b.unban(b.measured, b.hosts), first()) }
+	return append(phases, filters...)
 }
 
 // ban drops what comes to the first n hosts of a network with dense cells.
 func (b *bed) ban(network netip.Prefix, n int) error {
+	return b.judge(network, n, loader.Verdict{Action: traffic.ActionDrop, Until: verdictTime})
+}
+
+func (b *bed) unban(network netip.Prefix, n int) error { return b.judge(network, n, loader.Verdict{}) }
+
+func (b *bed) judge(network netip.Prefix, n int, v loader.Verdict) error {
 	first, ok := b.layout.DenseSlot(network.Addr())
 	if !ok {
 		return fmt.Errorf("ban hosts of %s: they have no dense cells", network)
@@ -255,7 +279,7 @@ func (b *bed) ban(network netip.Prefix, n int) error {
 			}
 		}
 	}
-	return b.plane.SetVerdict(slots, traffic.Incoming, loader.Verdict{Action: traffic.ActionDrop, Until: verdictTime})
+	return b.plane.SetVerdict(slots, traffic.Incoming, v)
 }
 
 // round measures each subject once, just after the floor of its stream.
@@ -294,7 +318,11 @@ func (b *bed) measure(s *subject, packets int) (float64, error) {
 	if s.reason == traffic.ReasonCount {
 		return ns, nil
 	}
-	if n := b.left(s.reason) - before; n < uint64(packets) {
+	least := packets
+	if s.astray > 0 {
+		least -= packets / s.astray
+	}
+	if n := b.left(s.reason) - before; n < uint64(least) {
 		return 0, fmt.Errorf("only %d of %d packets left as %s", n, packets, s.reason)
 	}
 	return ns, nil
@@ -314,7 +342,7 @@ func (b *bed) left(reason traffic.Reason) (packets uint64) {
 
 func (b *bed) close() error {
 	var errs []error
-	for _, s := range []*stream{b.same, b.fresh} {
+	for _, s := range []*stream{b.same, b.fresh, b.wide} {
 		if s != nil {
 			errs = append(errs, s.flood.Close())
 		}

@@ -14,6 +14,7 @@ import (
 type XDPOptions struct {
 	Hosts    []int // sizes, one after the other, each rounded up to a power of two, at most MaxHosts; nil: 65,536 and 1,048,576
 	Rules    int   // hosts that are banned beside those measured, at most MaxHosts
+	Filters  int   // rules of the rows with many, at most MaxHosts; 0: no rows with rules and lists of sources
 	JSON     bool
 	Progress func(done, size int64) // of the rounds; nil: not shown
 
@@ -36,6 +37,9 @@ func (o *XDPOptions) complete() error {
 	}
 	if o.Rules < 0 || o.Rules > MaxHosts {
 		return fmt.Errorf("bench xdp: %d rules; expected 0 to %d", o.Rules, MaxHosts)
+	}
+	if o.Filters < 0 || o.Filters > MaxHosts {
+		return fmt.Errorf("bench xdp: %d filters; expected 0 to %d", o.Filters, MaxHosts)
 	}
 	if o.Rounds == 0 {
 		o.Rounds = 9

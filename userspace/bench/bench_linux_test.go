@@ -29,7 +29,7 @@ func TestXDP(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := XDP(t.Context(), XDPOptions{Hosts: []int{tt.hosts}, Rules: tt.rules, JSON: true, Rounds: 3, Packets: 2000}, &out); err != nil {
+			if err := XDP(t.Context(), XDPOptions{Hosts: []int{tt.hosts}, Rules: tt.rules, Filters: 1000, JSON: true, Rounds: 3, Packets: 2000}, &out); err != nil {
 				t.Fatal(err)
 			}
 			var got struct{ Results []Cost }
@@ -51,7 +51,8 @@ func TestXDP(t *testing.T) {
 				}
 			}
 			want := []string{
-				"floor", "generator", "floor_new_flows", "generator_new_flows", "account4", "flood_new_flows", "banned",
+				"floor", "generator", "floor_new_flows", "generator_new_flows", "floor_wide", "generator_wide", "account4", "flood_new_flows", "banned",
+				"rules5", "rules5_dropped", "rules1m", "rules1m_dropped", "sources0", "sources1m",
 				"floor6", "generator6", "account6",
 			}
 			if diff := cmp.Diff(names, want); diff != "" {
@@ -66,7 +67,7 @@ func TestBed(t *testing.T) {
 	need.Root(t)
 	const hosts, packets = 512, 5000
 	for _, family := range []int{4, 6} {
-		b, err := newBed(family, hosts, 0)
+		b, err := newBed(family, hosts, 0, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,10 +89,10 @@ func TestBed(t *testing.T) {
 				made := b.left(s.reason) - before // the kernel runs it once more to warm up
 				flows = counted(b, func(c *traffic.Cell) uint32 { return c.Flows }) - flows
 				dropped = counted(b, func(c *traffic.Cell) uint32 { return c.DroppedPackets }) - dropped
-				if isBan := s.name == "banned"; made < packets || dropped != map[bool]uint64{true: made}[isBan] {
+				if isBan := s.reason == traffic.ReasonBannedIn || s.reason == traffic.ReasonFilteredIn; made < packets || dropped != map[bool]uint64{true: made}[isBan] {
 					t.Errorf("%s: %d of %d packets were dropped", s.name, dropped, made)
 				}
-				if isNew := s.name == "flood_new_flows"; isNew && flows < made*99/100 || !isNew && flows > hosts {
+				if isNew := s.stream != b.same; isNew && flows < made*99/100 || !isNew && flows > hosts {
 					t.Errorf("%s: %d flows in %d packets", s.name, flows, made)
 				}
 			}
@@ -117,7 +118,7 @@ func counted(b *bed, of func(*traffic.Cell) uint32) (sum uint64) {
 // A subject whose packets go another way than its name says is an error, not a figure.
 func TestBedNotices(t *testing.T) {
 	need.Root(t)
-	b, err := newBed(4, 16, 0)
+	b, err := newBed(4, 16, 0, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestBedNotices(t *testing.T) {
 func TestXDPCancelled(t *testing.T) {
 	need.Root(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	o := XDPOptions{Hosts: []int{16}, Rounds: 1000, Packets: 1000, Progress: func(int64, int64) { cancel() }}
+	o := XDPOptions{Hosts: []int{16}, Filters: 1000, Rounds: 1000, Packets: 1000, Progress: func(int64, int64) { cancel() }}
 	if err := XDP(ctx, o, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that it was cancelled", err)
 	}

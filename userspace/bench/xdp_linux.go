@@ -47,7 +47,7 @@ func measureXDP(ctx context.Context, o XDPOptions, emit func(Cost) error) error 
 	return onOneCPU(func() error {
 		done, size := int64(0), int64(0)
 		for range o.Hosts {
-			size += int64(familyPhases(4)+familyPhases(6)) * int64(o.Rounds+1)
+			size += int64(familyPhases(4, o.Filters)+familyPhases(6, o.Filters)) * int64(o.Rounds+1)
 		}
 		step := func() error {
 			done++
@@ -68,7 +68,7 @@ func measureXDP(ctx context.Context, o XDPOptions, emit func(Cost) error) error 
 }
 
 func measureFamily(o XDPOptions, family, hosts int, step func() error, emit func(Cost) error) (err error) {
-	b, err := newBed(family, hosts, o.Rules)
+	b, err := newBed(family, hosts, o.Rules, o.Filters)
 	if err != nil {
 		return err
 	}

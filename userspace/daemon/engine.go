@@ -57,6 +57,7 @@ type engine struct {
 	packets     evidence
 	book        *investigate.Book
 	records     *records
+	rules       *ruleBook
 	members     atomic.Pointer[members]
 	inquiries   map[traffic.Target]*inquiry
 	aside       func(func())    // runs what takes its time
@@ -167,6 +168,11 @@ func (e *engine) everySecond(now time.Time) {
 	for _, o := range e.detector.Active() {
 		e.manager.Update(now, o.Target, e.rates(o.Target, traffic.Trip{}))
 	}
+	if e.rules.expire(now) {
+		if err := e.change(now, e.rules.list); err != nil {
+			e.log.Error("rules cannot be kept", "error", err)
+		}
+	}
 	if err := e.world.reclaim(now); err != nil {
 		e.log.Error("cells cannot be reclaimed", "error", err)
 	}
@@ -175,6 +181,7 @@ func (e *engine) everySecond(now time.Time) {
 		e.log.Warn("kill switch file has changed", "on", on)
 		e.routers.enforce(e.world.cfg, e.world.table, on)
 		e.unannounced = true
+		e.reenforce(now)
 		e.perform(e.manager.SetPolicy(now, mitigatePolicy(e.world.cfg, e.world.table)))
 	}
 	e.publish.Store(e.snapshot())

@@ -36,12 +36,24 @@ func (e *engine) backend(reload func(context.Context) (time.Time, error)) api.Ba
 			err = e.ask(ctx, func(time.Time) { records = e.manager.Bans() })
 			return records, err
 		},
-		Ban:       e.ban,
-		Unban:     e.unban,
-		Reload:    reload,
-		BGP:       e.bgpStatus,
-		Announce:  e.announce,
-		Withdraw:  e.withdraw,
+		Ban:      e.ban,
+		Unban:    e.unban,
+		Reload:   reload,
+		BGP:      e.bgpStatus,
+		Announce: e.announce,
+		Withdraw: e.withdraw,
+		Rules: func(ctx context.Context) (s api.RuleStatus, err error) {
+			asked := e.ask(ctx, func(time.Time) { s, err = e.rulesNow() })
+			return s, errors.Join(asked, err)
+		},
+		AddRules: func(ctx context.Context, o api.RuleOrder) (added []api.AppliedRule, err error) {
+			asked := e.ask(ctx, func(now time.Time) { added, err = e.addRules(now, o) })
+			return added, errors.Join(asked, err)
+		},
+		DeleteRules: func(ctx context.Context, ids []uint64, all bool) (gone []api.AppliedRule, err error) {
+			asked := e.ask(ctx, func(now time.Time) { gone, err = e.deleteRules(now, ids, all) })
+			return gone, errors.Join(asked, err)
+		},
 		Exporters: e.exporters,
 	}
 }

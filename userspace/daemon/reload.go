@@ -249,6 +249,7 @@ func (d *daemon) adopt(next *world) {
 	d.world = next
 	d.book.SetOurs(d.ours())
 	d.members.Store(membersOf(next.cfg, next.table))
+	d.reenforce(time.Now())
 }
 
 // moveKernel has the kernel count by another data plane.

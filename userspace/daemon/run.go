@@ -106,6 +106,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	undo.add(d.store.Close)
+	if d.rules, err = openRules(cfg.Store.Path); err != nil {
+		return err
+	}
 	records, err := d.remembered()
 	if err != nil {
 		return err
@@ -132,6 +135,10 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	d.detector = detect.New(detectPolicy(cfg, d.world.table))
 	d.manager = mitigate.New(mitigatePolicy(cfg, d.world.table))
 	d.killFile = exists(cfg.Mitigation.KillSwitchFile)
+	d.rules.expire(now)
+	if err := d.applyRules(now, d.rules.list); err != nil { // also when there are none: a data plane that was adopted may have some
+		d.log.Error("rules are not in force", "error", err)
+	}
 	if err := d.openKernel(cfg, undo); err != nil {
 		return err
 	}

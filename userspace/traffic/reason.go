@@ -26,6 +26,8 @@ const (
 	ReasonBadIPv6                     // version is not 6
 	ReasonShortTunnel                 // cut off within a PPPoE or PPP header
 	ReasonTunnelDepth                 // PPPoE and pseudo-wires within each other, deeper than is looked
+	ReasonFilteredIn                  // counted, and dropped by a rule or a list of sources; its destination is ours
+	ReasonFilteredOut                 // the same; only its source is ours
 	ReasonCount
 
 	// ReasonOK is what a parser returns for a packet whose addresses could be read.
@@ -35,6 +37,7 @@ const (
 var reasonNames = [ReasonCount]string{
 	"incoming", "outgoing", "internal", "other", "banned_in", "banned_out", "arp", "not_ip", "short_ethernet", "short_vlan",
 	"vlan_depth", "short_mpls", "mpls_depth", "short_ipv4", "bad_ipv4", "short_ipv6", "bad_ipv6", "short_tunnel", "tunnel_depth",
+	"filtered_in", "filtered_out",
 }
 
 // String returns the reason's name as it stands in JSON and metrics.
@@ -47,7 +50,7 @@ func (r Reason) String() string {
 
 // Counted reports whether packets that leave for this reason are in a host's cells.
 func (r Reason) Counted() bool {
-	return r <= ReasonInternal || r == ReasonBannedIn || r == ReasonBannedOut
+	return r <= ReasonInternal || r == ReasonBannedIn || r == ReasonBannedOut || r == ReasonFilteredIn || r == ReasonFilteredOut
 }
 
 // Anomaly says what is broken in a packet whose addresses could be read; the packet is counted for its host all the same.

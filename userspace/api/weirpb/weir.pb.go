@@ -4246,6 +4246,403 @@ func (x *ExporterProblem) GetRemedy() string {
 	return ""
 }
 
+type RulesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesRequest) Reset() {
+	*x = RulesRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesRequest) ProtoMessage() {}
+
+func (x *RulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesRequest.ProtoReflect.Descriptor instead.
+func (*RulesRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{50}
+}
+
+type RulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*AppliedRule         `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`    // in the order in which they are looked at
+	Shadow        bool                   `protobuf:"varint,2,opt,name=shadow,proto3" json:"shadow,omitempty"` // dry run or kill switch: all rules only count
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesResponse) Reset() {
+	*x = RulesResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesResponse) ProtoMessage() {}
+
+func (x *RulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesResponse.ProtoReflect.Descriptor instead.
+func (*RulesResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *RulesResponse) GetRules() []*AppliedRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *RulesResponse) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+// AppliedRule is a rule in the kernel.
+type AppliedRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Rule          string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`      // docs/RULES.md
+	Shadow        bool                   `protobuf:"varint,3,opt,name=shadow,proto3" json:"shadow,omitempty"` // it counts, and does nothing else
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`                       // absent: it ends by hand only
+	AttackId      string                 `protobuf:"bytes,6,opt,name=attack_id,json=attackId,proto3" json:"attack_id,omitempty"` // whose analysis it comes from; empty: by hand
+	Packets       uint64                 `protobuf:"varint,7,opt,name=packets,proto3" json:"packets,omitempty"`                  // that it has met
+	Bytes         uint64                 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`                      // frames on the wire
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppliedRule) Reset() {
+	*x = AppliedRule{}
+	mi := &file_weirpb_weir_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppliedRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppliedRule) ProtoMessage() {}
+
+func (x *AppliedRule) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppliedRule.ProtoReflect.Descriptor instead.
+func (*AppliedRule) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *AppliedRule) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AppliedRule) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *AppliedRule) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *AppliedRule) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *AppliedRule) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *AppliedRule) GetAttackId() string {
+	if x != nil {
+		return x.AttackId
+	}
+	return ""
+}
+
+func (x *AppliedRule) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *AppliedRule) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type AddRulesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []string               `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`                       // docs/RULES.md
+	AttackId      string                 `protobuf:"bytes,2,opt,name=attack_id,json=attackId,proto3" json:"attack_id,omitempty"` // instead: the rules that the analysis of this attack has found
+	Period        *durationpb.Duration   `protobuf:"bytes,3,opt,name=period,proto3" json:"period,omitempty"`                     // absent: until they are deleted; else 1 s to 366 days
+	Shadow        bool                   `protobuf:"varint,4,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddRulesRequest) Reset() {
+	*x = AddRulesRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddRulesRequest) ProtoMessage() {}
+
+func (x *AddRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddRulesRequest.ProtoReflect.Descriptor instead.
+func (*AddRulesRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *AddRulesRequest) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *AddRulesRequest) GetAttackId() string {
+	if x != nil {
+		return x.AttackId
+	}
+	return ""
+}
+
+func (x *AddRulesRequest) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *AddRulesRequest) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+type AddRulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*AppliedRule         `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"` // those that were added
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddRulesResponse) Reset() {
+	*x = AddRulesResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddRulesResponse) ProtoMessage() {}
+
+func (x *AddRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddRulesResponse.ProtoReflect.Descriptor instead.
+func (*AddRulesResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *AddRulesResponse) GetRules() []*AppliedRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type DeleteRulesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           []uint64               `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"` // instead
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRulesRequest) Reset() {
+	*x = DeleteRulesRequest{}
+	mi := &file_weirpb_weir_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRulesRequest) ProtoMessage() {}
+
+func (x *DeleteRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRulesRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRulesRequest) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *DeleteRulesRequest) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *DeleteRulesRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type DeleteRulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*AppliedRule         `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"` // those that were deleted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRulesResponse) Reset() {
+	*x = DeleteRulesResponse{}
+	mi := &file_weirpb_weir_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRulesResponse) ProtoMessage() {}
+
+func (x *DeleteRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRulesResponse.ProtoReflect.Descriptor instead.
+func (*DeleteRulesResponse) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *DeleteRulesResponse) GetRules() []*AppliedRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
 var File_weirpb_weir_proto protoreflect.FileDescriptor
 
 const file_weirpb_weir_proto_rawDesc = "" +
@@ -4616,7 +5013,32 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"out_errors\x18\v \x01(\x04R\toutErrors\"E\n" +
 	"\x0fExporterProblem\x12\x1a\n" +
 	"\bsentence\x18\x01 \x01(\tR\bsentence\x12\x16\n" +
-	"\x06remedy\x18\x02 \x01(\tR\x06remedy*\x83\x01\n" +
+	"\x06remedy\x18\x02 \x01(\tR\x06remedy\"\x0e\n" +
+	"\fRulesRequest\"S\n" +
+	"\rRulesResponse\x12*\n" +
+	"\x05rules\x18\x01 \x03(\v2\x14.weir.v1.AppliedRuleR\x05rules\x12\x16\n" +
+	"\x06shadow\x18\x02 \x01(\bR\x06shadow\"\xfa\x01\n" +
+	"\vAppliedRule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06shadow\x18\x03 \x01(\bR\x06shadow\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
+	"\tattack_id\x18\x06 \x01(\tR\battackId\x12\x18\n" +
+	"\apackets\x18\a \x01(\x04R\apackets\x12\x14\n" +
+	"\x05bytes\x18\b \x01(\x04R\x05bytes\"\x8f\x01\n" +
+	"\x0fAddRulesRequest\x12\x14\n" +
+	"\x05rules\x18\x01 \x03(\tR\x05rules\x12\x1b\n" +
+	"\tattack_id\x18\x02 \x01(\tR\battackId\x121\n" +
+	"\x06period\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06period\x12\x16\n" +
+	"\x06shadow\x18\x04 \x01(\bR\x06shadow\">\n" +
+	"\x10AddRulesResponse\x12*\n" +
+	"\x05rules\x18\x01 \x03(\v2\x14.weir.v1.AppliedRuleR\x05rules\"8\n" +
+	"\x12DeleteRulesRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"A\n" +
+	"\x13DeleteRulesResponse\x12*\n" +
+	"\x05rules\x18\x01 \x03(\v2\x14.weir.v1.AppliedRuleR\x05rules*\x83\x01\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DIRECTION_INCOMING\x10\x01\x12\x16\n" +
@@ -4653,7 +5075,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x12\x17\n" +
 	"\x13METRIC_TCP_SYN_MBPS\x10\v\x12\x18\n" +
 	"\x14METRIC_FRAGMENTS_PPS\x10\f\x12\x19\n" +
-	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\xbd\x06\n" +
+	"\x15METRIC_FRAGMENTS_MBPS\x10\r2\x80\b\n" +
 	"\x04Weir\x129\n" +
 	"\x06Status\x12\x16.weir.v1.StatusRequest\x1a\x17.weir.v1.StatusResponse\x126\n" +
 	"\x05Hosts\x12\x15.weir.v1.HostsRequest\x1a\x16.weir.v1.HostsResponse\x12<\n" +
@@ -4666,7 +5088,10 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\bBgpPeers\x12\x18.weir.v1.BgpPeersRequest\x1a\x19.weir.v1.BgpPeersResponse\x12B\n" +
 	"\tBgpRoutes\x12\x19.weir.v1.BgpRoutesRequest\x1a\x1a.weir.v1.BgpRoutesResponse\x12H\n" +
 	"\vBgpAnnounce\x12\x1b.weir.v1.BgpAnnounceRequest\x1a\x1c.weir.v1.BgpAnnounceResponse\x12H\n" +
-	"\vBgpWithdraw\x12\x1b.weir.v1.BgpWithdrawRequest\x1a\x1c.weir.v1.BgpWithdrawResponse\x12B\n" +
+	"\vBgpWithdraw\x12\x1b.weir.v1.BgpWithdrawRequest\x1a\x1c.weir.v1.BgpWithdrawResponse\x126\n" +
+	"\x05Rules\x12\x15.weir.v1.RulesRequest\x1a\x16.weir.v1.RulesResponse\x12?\n" +
+	"\bAddRules\x12\x18.weir.v1.AddRulesRequest\x1a\x19.weir.v1.AddRulesResponse\x12H\n" +
+	"\vDeleteRules\x12\x1b.weir.v1.DeleteRulesRequest\x1a\x1c.weir.v1.DeleteRulesResponse\x12B\n" +
 	"\tExporters\x12\x19.weir.v1.ExportersRequest\x1a\x1a.weir.v1.ExportersResponseB\"Z weir/userspace/api/weirpb;weirpbb\x06proto3"
 
 var (
@@ -4682,7 +5107,7 @@ func file_weirpb_weir_proto_rawDescGZIP() []byte {
 }
 
 var file_weirpb_weir_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_weirpb_weir_proto_goTypes = []any{
 	(Direction)(0),                // 0: weir.v1.Direction
 	(Scope)(0),                    // 1: weir.v1.Scope
@@ -4738,122 +5163,141 @@ var file_weirpb_weir_proto_goTypes = []any{
 	(*Exporter)(nil),              // 51: weir.v1.Exporter
 	(*ExporterInterface)(nil),     // 52: weir.v1.ExporterInterface
 	(*ExporterProblem)(nil),       // 53: weir.v1.ExporterProblem
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*RulesRequest)(nil),          // 54: weir.v1.RulesRequest
+	(*RulesResponse)(nil),         // 55: weir.v1.RulesResponse
+	(*AppliedRule)(nil),           // 56: weir.v1.AppliedRule
+	(*AddRulesRequest)(nil),       // 57: weir.v1.AddRulesRequest
+	(*AddRulesResponse)(nil),      // 58: weir.v1.AddRulesResponse
+	(*DeleteRulesRequest)(nil),    // 59: weir.v1.DeleteRulesRequest
+	(*DeleteRulesResponse)(nil),   // 60: weir.v1.DeleteRulesResponse
+	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 62: google.protobuf.Duration
 }
 var file_weirpb_weir_proto_depIdxs = []int32{
-	4,  // 0: weir.v1.Counts.total:type_name -> weir.v1.Count
-	4,  // 1: weir.v1.Counts.tcp:type_name -> weir.v1.Count
-	4,  // 2: weir.v1.Counts.udp:type_name -> weir.v1.Count
-	4,  // 3: weir.v1.Counts.icmp:type_name -> weir.v1.Count
-	4,  // 4: weir.v1.Counts.tcp_syn:type_name -> weir.v1.Count
-	4,  // 5: weir.v1.Counts.fragments:type_name -> weir.v1.Count
-	4,  // 6: weir.v1.Counts.dropped:type_name -> weir.v1.Count
-	54, // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	54, // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
-	54, // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
-	8,  // 10: weir.v1.StatusResponse.interfaces:type_name -> weir.v1.Interface
-	10, // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
-	11, // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
-	11, // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
-	11, // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
-	34, // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
-	47, // 16: weir.v1.StatusResponse.flows:type_name -> weir.v1.FlowCollector
-	54, // 17: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
-	9,  // 18: weir.v1.Interface.capture:type_name -> weir.v1.Capture
-	0,  // 19: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
-	5,  // 20: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
-	5,  // 21: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
-	0,  // 22: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
-	3,  // 23: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
-	14, // 24: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
-	0,  // 25: weir.v1.Host.direction:type_name -> weir.v1.Direction
-	5,  // 26: weir.v1.Host.rate:type_name -> weir.v1.Counts
-	5,  // 27: weir.v1.Host.total:type_name -> weir.v1.Counts
-	54, // 28: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 29: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
-	1,  // 30: weir.v1.Attack.scope:type_name -> weir.v1.Scope
-	0,  // 31: weir.v1.Attack.direction:type_name -> weir.v1.Direction
-	2,  // 32: weir.v1.Attack.phase:type_name -> weir.v1.Phase
-	3,  // 33: weir.v1.Attack.metric:type_name -> weir.v1.Metric
-	55, // 34: weir.v1.Attack.window:type_name -> google.protobuf.Duration
-	54, // 35: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
-	54, // 36: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
-	54, // 37: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
-	5,  // 38: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
-	5,  // 39: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
-	5,  // 40: weir.v1.Attack.peak:type_name -> weir.v1.Counts
-	5,  // 41: weir.v1.Attack.volume:type_name -> weir.v1.Counts
-	24, // 42: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
-	18, // 43: weir.v1.Attack.analysis:type_name -> weir.v1.Analysis
-	54, // 44: weir.v1.Analysis.at:type_name -> google.protobuf.Timestamp
-	19, // 45: weir.v1.Analysis.vectors:type_name -> weir.v1.Vector
-	20, // 46: weir.v1.Analysis.rules:type_name -> weir.v1.RuleSet
-	20, // 47: weir.v1.Analysis.router_rules:type_name -> weir.v1.RuleSet
-	21, // 48: weir.v1.RuleSet.rules:type_name -> weir.v1.MeasuredRule
-	21, // 49: weir.v1.RuleSet.left:type_name -> weir.v1.MeasuredRule
-	24, // 50: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
-	0,  // 51: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
-	54, // 52: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
-	54, // 53: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
-	54, // 54: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
-	4,  // 55: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
-	0,  // 56: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
-	55, // 57: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
-	24, // 58: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
-	24, // 59: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
-	54, // 60: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
-	17, // 61: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
-	35, // 62: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
-	36, // 63: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
-	54, // 64: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
-	54, // 65: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
-	37, // 66: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
-	40, // 67: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
-	42, // 68: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
-	41, // 69: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
-	54, // 70: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
-	11, // 71: weir.v1.FlowCollector.undecodable:type_name -> weir.v1.Tally
-	48, // 72: weir.v1.FlowCollector.filter:type_name -> weir.v1.FlowFilter
-	11, // 73: weir.v1.FlowFilter.rules:type_name -> weir.v1.Tally
-	51, // 74: weir.v1.ExportersResponse.exporters:type_name -> weir.v1.Exporter
-	55, // 75: weir.v1.Exporter.clock_offset:type_name -> google.protobuf.Duration
-	55, // 76: weir.v1.Exporter.active_timeout:type_name -> google.protobuf.Duration
-	55, // 77: weir.v1.Exporter.inactive_timeout:type_name -> google.protobuf.Duration
-	54, // 78: weir.v1.Exporter.last_seen:type_name -> google.protobuf.Timestamp
-	52, // 79: weir.v1.Exporter.interfaces:type_name -> weir.v1.ExporterInterface
-	53, // 80: weir.v1.Exporter.problems:type_name -> weir.v1.ExporterProblem
-	6,  // 81: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
-	12, // 82: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
-	15, // 83: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
-	22, // 84: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
-	25, // 85: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
-	27, // 86: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
-	29, // 87: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
-	31, // 88: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
-	33, // 89: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
-	38, // 90: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
-	43, // 91: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
-	45, // 92: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
-	49, // 93: weir.v1.Weir.Exporters:input_type -> weir.v1.ExportersRequest
-	7,  // 94: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
-	13, // 95: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
-	16, // 96: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
-	23, // 97: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
-	26, // 98: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
-	28, // 99: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
-	30, // 100: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
-	32, // 101: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
-	34, // 102: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
-	39, // 103: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
-	44, // 104: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
-	46, // 105: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
-	50, // 106: weir.v1.Weir.Exporters:output_type -> weir.v1.ExportersResponse
-	94, // [94:107] is the sub-list for method output_type
-	81, // [81:94] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	4,   // 0: weir.v1.Counts.total:type_name -> weir.v1.Count
+	4,   // 1: weir.v1.Counts.tcp:type_name -> weir.v1.Count
+	4,   // 2: weir.v1.Counts.udp:type_name -> weir.v1.Count
+	4,   // 3: weir.v1.Counts.icmp:type_name -> weir.v1.Count
+	4,   // 4: weir.v1.Counts.tcp_syn:type_name -> weir.v1.Count
+	4,   // 5: weir.v1.Counts.fragments:type_name -> weir.v1.Count
+	4,   // 6: weir.v1.Counts.dropped:type_name -> weir.v1.Count
+	61,  // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	61,  // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
+	61,  // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
+	8,   // 10: weir.v1.StatusResponse.interfaces:type_name -> weir.v1.Interface
+	10,  // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
+	11,  // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
+	11,  // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
+	11,  // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
+	34,  // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
+	47,  // 16: weir.v1.StatusResponse.flows:type_name -> weir.v1.FlowCollector
+	61,  // 17: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
+	9,   // 18: weir.v1.Interface.capture:type_name -> weir.v1.Capture
+	0,   // 19: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
+	5,   // 20: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
+	5,   // 21: weir.v1.DirectionTotal.rate:type_name -> weir.v1.Counts
+	0,   // 22: weir.v1.HostsRequest.direction:type_name -> weir.v1.Direction
+	3,   // 23: weir.v1.HostsRequest.order_by:type_name -> weir.v1.Metric
+	14,  // 24: weir.v1.HostsResponse.hosts:type_name -> weir.v1.Host
+	0,   // 25: weir.v1.Host.direction:type_name -> weir.v1.Direction
+	5,   // 26: weir.v1.Host.rate:type_name -> weir.v1.Counts
+	5,   // 27: weir.v1.Host.total:type_name -> weir.v1.Counts
+	61,  // 28: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
+	17,  // 29: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
+	1,   // 30: weir.v1.Attack.scope:type_name -> weir.v1.Scope
+	0,   // 31: weir.v1.Attack.direction:type_name -> weir.v1.Direction
+	2,   // 32: weir.v1.Attack.phase:type_name -> weir.v1.Phase
+	3,   // 33: weir.v1.Attack.metric:type_name -> weir.v1.Metric
+	62,  // 34: weir.v1.Attack.window:type_name -> google.protobuf.Duration
+	61,  // 35: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
+	61,  // 36: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
+	61,  // 37: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
+	5,   // 38: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
+	5,   // 39: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
+	5,   // 40: weir.v1.Attack.peak:type_name -> weir.v1.Counts
+	5,   // 41: weir.v1.Attack.volume:type_name -> weir.v1.Counts
+	24,  // 42: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
+	18,  // 43: weir.v1.Attack.analysis:type_name -> weir.v1.Analysis
+	61,  // 44: weir.v1.Analysis.at:type_name -> google.protobuf.Timestamp
+	19,  // 45: weir.v1.Analysis.vectors:type_name -> weir.v1.Vector
+	20,  // 46: weir.v1.Analysis.rules:type_name -> weir.v1.RuleSet
+	20,  // 47: weir.v1.Analysis.router_rules:type_name -> weir.v1.RuleSet
+	21,  // 48: weir.v1.RuleSet.rules:type_name -> weir.v1.MeasuredRule
+	21,  // 49: weir.v1.RuleSet.left:type_name -> weir.v1.MeasuredRule
+	24,  // 50: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
+	0,   // 51: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
+	61,  // 52: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
+	61,  // 53: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
+	61,  // 54: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
+	4,   // 55: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
+	0,   // 56: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
+	62,  // 57: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
+	24,  // 58: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
+	24,  // 59: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
+	61,  // 60: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
+	17,  // 61: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
+	35,  // 62: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
+	36,  // 63: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
+	61,  // 64: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
+	61,  // 65: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
+	37,  // 66: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
+	40,  // 67: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
+	42,  // 68: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
+	41,  // 69: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
+	61,  // 70: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
+	11,  // 71: weir.v1.FlowCollector.undecodable:type_name -> weir.v1.Tally
+	48,  // 72: weir.v1.FlowCollector.filter:type_name -> weir.v1.FlowFilter
+	11,  // 73: weir.v1.FlowFilter.rules:type_name -> weir.v1.Tally
+	51,  // 74: weir.v1.ExportersResponse.exporters:type_name -> weir.v1.Exporter
+	62,  // 75: weir.v1.Exporter.clock_offset:type_name -> google.protobuf.Duration
+	62,  // 76: weir.v1.Exporter.active_timeout:type_name -> google.protobuf.Duration
+	62,  // 77: weir.v1.Exporter.inactive_timeout:type_name -> google.protobuf.Duration
+	61,  // 78: weir.v1.Exporter.last_seen:type_name -> google.protobuf.Timestamp
+	52,  // 79: weir.v1.Exporter.interfaces:type_name -> weir.v1.ExporterInterface
+	53,  // 80: weir.v1.Exporter.problems:type_name -> weir.v1.ExporterProblem
+	56,  // 81: weir.v1.RulesResponse.rules:type_name -> weir.v1.AppliedRule
+	61,  // 82: weir.v1.AppliedRule.since:type_name -> google.protobuf.Timestamp
+	61,  // 83: weir.v1.AppliedRule.until:type_name -> google.protobuf.Timestamp
+	62,  // 84: weir.v1.AddRulesRequest.period:type_name -> google.protobuf.Duration
+	56,  // 85: weir.v1.AddRulesResponse.rules:type_name -> weir.v1.AppliedRule
+	56,  // 86: weir.v1.DeleteRulesResponse.rules:type_name -> weir.v1.AppliedRule
+	6,   // 87: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
+	12,  // 88: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
+	15,  // 89: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
+	22,  // 90: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
+	25,  // 91: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
+	27,  // 92: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
+	29,  // 93: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
+	31,  // 94: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
+	33,  // 95: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
+	38,  // 96: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
+	43,  // 97: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
+	45,  // 98: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
+	54,  // 99: weir.v1.Weir.Rules:input_type -> weir.v1.RulesRequest
+	57,  // 100: weir.v1.Weir.AddRules:input_type -> weir.v1.AddRulesRequest
+	59,  // 101: weir.v1.Weir.DeleteRules:input_type -> weir.v1.DeleteRulesRequest
+	49,  // 102: weir.v1.Weir.Exporters:input_type -> weir.v1.ExportersRequest
+	7,   // 103: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
+	13,  // 104: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
+	16,  // 105: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
+	23,  // 106: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
+	26,  // 107: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
+	28,  // 108: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
+	30,  // 109: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
+	32,  // 110: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
+	34,  // 111: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
+	39,  // 112: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
+	44,  // 113: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
+	46,  // 114: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
+	55,  // 115: weir.v1.Weir.Rules:output_type -> weir.v1.RulesResponse
+	58,  // 116: weir.v1.Weir.AddRules:output_type -> weir.v1.AddRulesResponse
+	60,  // 117: weir.v1.Weir.DeleteRules:output_type -> weir.v1.DeleteRulesResponse
+	50,  // 118: weir.v1.Weir.Exporters:output_type -> weir.v1.ExportersResponse
+	103, // [103:119] is the sub-list for method output_type
+	87,  // [87:103] is the sub-list for method input_type
+	87,  // [87:87] is the sub-list for extension type_name
+	87,  // [87:87] is the sub-list for extension extendee
+	0,   // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_weirpb_weir_proto_init() }
@@ -4867,7 +5311,7 @@ func file_weirpb_weir_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirpb_weir_proto_rawDesc), len(file_weirpb_weir_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   50,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -63,6 +63,12 @@ const (
 	WeirBgpAnnounceProcedure = "/weir.v1.Weir/BgpAnnounce"
 	// WeirBgpWithdrawProcedure is the fully-qualified name of the Weir's BgpWithdraw RPC.
 	WeirBgpWithdrawProcedure = "/weir.v1.Weir/BgpWithdraw"
+	// WeirRulesProcedure is the fully-qualified name of the Weir's Rules RPC.
+	WeirRulesProcedure = "/weir.v1.Weir/Rules"
+	// WeirAddRulesProcedure is the fully-qualified name of the Weir's AddRules RPC.
+	WeirAddRulesProcedure = "/weir.v1.Weir/AddRules"
+	// WeirDeleteRulesProcedure is the fully-qualified name of the Weir's DeleteRules RPC.
+	WeirDeleteRulesProcedure = "/weir.v1.Weir/DeleteRules"
 	// WeirExportersProcedure is the fully-qualified name of the Weir's Exporters RPC.
 	WeirExportersProcedure = "/weir.v1.Weir/Exporters"
 )
@@ -96,6 +102,12 @@ type WeirClient interface {
 	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
 	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
 	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
+	// Rules lists the rules that the kernel applies, and what they have done.
+	Rules(context.Context, *connect.Request[weirpb.RulesRequest]) (*connect.Response[weirpb.RulesResponse], error)
+	// AddRules puts rules in force. FailedPrecondition: refused (not about our networks, more than the kernel can hold, no such attack, no XDP).
+	AddRules(context.Context, *connect.Request[weirpb.AddRulesRequest]) (*connect.Response[weirpb.AddRulesResponse], error)
+	// DeleteRules takes rules out of force. NotFound: no such rule.
+	DeleteRules(context.Context, *connect.Request[weirpb.DeleteRulesRequest]) (*connect.Response[weirpb.DeleteRulesResponse], error)
 	// Exporters lists who sends flow records, how well, and what is wrong. NotFound: no such exporter.
 	Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error)
 }
@@ -183,6 +195,24 @@ func NewWeirClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
 			connect.WithClientOptions(opts...),
 		),
+		rules: connect.NewClient[weirpb.RulesRequest, weirpb.RulesResponse](
+			httpClient,
+			baseURL+WeirRulesProcedure,
+			connect.WithSchema(weirMethods.ByName("Rules")),
+			connect.WithClientOptions(opts...),
+		),
+		addRules: connect.NewClient[weirpb.AddRulesRequest, weirpb.AddRulesResponse](
+			httpClient,
+			baseURL+WeirAddRulesProcedure,
+			connect.WithSchema(weirMethods.ByName("AddRules")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteRules: connect.NewClient[weirpb.DeleteRulesRequest, weirpb.DeleteRulesResponse](
+			httpClient,
+			baseURL+WeirDeleteRulesProcedure,
+			connect.WithSchema(weirMethods.ByName("DeleteRules")),
+			connect.WithClientOptions(opts...),
+		),
 		exporters: connect.NewClient[weirpb.ExportersRequest, weirpb.ExportersResponse](
 			httpClient,
 			baseURL+WeirExportersProcedure,
@@ -206,6 +236,9 @@ type weirClient struct {
 	bgpRoutes    *connect.Client[weirpb.BgpRoutesRequest, weirpb.BgpRoutesResponse]
 	bgpAnnounce  *connect.Client[weirpb.BgpAnnounceRequest, weirpb.BgpAnnounceResponse]
 	bgpWithdraw  *connect.Client[weirpb.BgpWithdrawRequest, weirpb.BgpWithdrawResponse]
+	rules        *connect.Client[weirpb.RulesRequest, weirpb.RulesResponse]
+	addRules     *connect.Client[weirpb.AddRulesRequest, weirpb.AddRulesResponse]
+	deleteRules  *connect.Client[weirpb.DeleteRulesRequest, weirpb.DeleteRulesResponse]
 	exporters    *connect.Client[weirpb.ExportersRequest, weirpb.ExportersResponse]
 }
 
@@ -269,6 +302,21 @@ func (c *weirClient) BgpWithdraw(ctx context.Context, req *connect.Request[weirp
 	return c.bgpWithdraw.CallUnary(ctx, req)
 }
 
+// Rules calls weir.v1.Weir.Rules.
+func (c *weirClient) Rules(ctx context.Context, req *connect.Request[weirpb.RulesRequest]) (*connect.Response[weirpb.RulesResponse], error) {
+	return c.rules.CallUnary(ctx, req)
+}
+
+// AddRules calls weir.v1.Weir.AddRules.
+func (c *weirClient) AddRules(ctx context.Context, req *connect.Request[weirpb.AddRulesRequest]) (*connect.Response[weirpb.AddRulesResponse], error) {
+	return c.addRules.CallUnary(ctx, req)
+}
+
+// DeleteRules calls weir.v1.Weir.DeleteRules.
+func (c *weirClient) DeleteRules(ctx context.Context, req *connect.Request[weirpb.DeleteRulesRequest]) (*connect.Response[weirpb.DeleteRulesResponse], error) {
+	return c.deleteRules.CallUnary(ctx, req)
+}
+
 // Exporters calls weir.v1.Weir.Exporters.
 func (c *weirClient) Exporters(ctx context.Context, req *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error) {
 	return c.exporters.CallUnary(ctx, req)
@@ -303,6 +351,12 @@ type WeirHandler interface {
 	BgpAnnounce(context.Context, *connect.Request[weirpb.BgpAnnounceRequest]) (*connect.Response[weirpb.BgpAnnounceResponse], error)
 	// BgpWithdraw takes back what was announced by hand. NotFound: it was not.
 	BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error)
+	// Rules lists the rules that the kernel applies, and what they have done.
+	Rules(context.Context, *connect.Request[weirpb.RulesRequest]) (*connect.Response[weirpb.RulesResponse], error)
+	// AddRules puts rules in force. FailedPrecondition: refused (not about our networks, more than the kernel can hold, no such attack, no XDP).
+	AddRules(context.Context, *connect.Request[weirpb.AddRulesRequest]) (*connect.Response[weirpb.AddRulesResponse], error)
+	// DeleteRules takes rules out of force. NotFound: no such rule.
+	DeleteRules(context.Context, *connect.Request[weirpb.DeleteRulesRequest]) (*connect.Response[weirpb.DeleteRulesResponse], error)
 	// Exporters lists who sends flow records, how well, and what is wrong. NotFound: no such exporter.
 	Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error)
 }
@@ -386,6 +440,24 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(weirMethods.ByName("BgpWithdraw")),
 		connect.WithHandlerOptions(opts...),
 	)
+	weirRulesHandler := connect.NewUnaryHandler(
+		WeirRulesProcedure,
+		svc.Rules,
+		connect.WithSchema(weirMethods.ByName("Rules")),
+		connect.WithHandlerOptions(opts...),
+	)
+	weirAddRulesHandler := connect.NewUnaryHandler(
+		WeirAddRulesProcedure,
+		svc.AddRules,
+		connect.WithSchema(weirMethods.ByName("AddRules")),
+		connect.WithHandlerOptions(opts...),
+	)
+	weirDeleteRulesHandler := connect.NewUnaryHandler(
+		WeirDeleteRulesProcedure,
+		svc.DeleteRules,
+		connect.WithSchema(weirMethods.ByName("DeleteRules")),
+		connect.WithHandlerOptions(opts...),
+	)
 	weirExportersHandler := connect.NewUnaryHandler(
 		WeirExportersProcedure,
 		svc.Exporters,
@@ -418,6 +490,12 @@ func NewWeirHandler(svc WeirHandler, opts ...connect.HandlerOption) (string, htt
 			weirBgpAnnounceHandler.ServeHTTP(w, r)
 		case WeirBgpWithdrawProcedure:
 			weirBgpWithdrawHandler.ServeHTTP(w, r)
+		case WeirRulesProcedure:
+			weirRulesHandler.ServeHTTP(w, r)
+		case WeirAddRulesProcedure:
+			weirAddRulesHandler.ServeHTTP(w, r)
+		case WeirDeleteRulesProcedure:
+			weirDeleteRulesHandler.ServeHTTP(w, r)
 		case WeirExportersProcedure:
 			weirExportersHandler.ServeHTTP(w, r)
 		default:
@@ -475,6 +553,18 @@ func (UnimplementedWeirHandler) BgpAnnounce(context.Context, *connect.Request[we
 
 func (UnimplementedWeirHandler) BgpWithdraw(context.Context, *connect.Request[weirpb.BgpWithdrawRequest]) (*connect.Response[weirpb.BgpWithdrawResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.BgpWithdraw is not implemented"))
+}
+
+func (UnimplementedWeirHandler) Rules(context.Context, *connect.Request[weirpb.RulesRequest]) (*connect.Response[weirpb.RulesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.Rules is not implemented"))
+}
+
+func (UnimplementedWeirHandler) AddRules(context.Context, *connect.Request[weirpb.AddRulesRequest]) (*connect.Response[weirpb.AddRulesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.AddRules is not implemented"))
+}
+
+func (UnimplementedWeirHandler) DeleteRules(context.Context, *connect.Request[weirpb.DeleteRulesRequest]) (*connect.Response[weirpb.DeleteRulesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Weir.DeleteRules is not implemented"))
 }
 
 func (UnimplementedWeirHandler) Exporters(context.Context, *connect.Request[weirpb.ExportersRequest]) (*connect.Response[weirpb.ExportersResponse], error) {
