@@ -42,8 +42,8 @@ func suitesWith(given []external) []Suite {
 
 // A guest boots within seconds; the rest is for tests under software emulation.
 const (
-	binaryTimeout = 4 * time.Minute
-	guestTimeout  = 8 * time.Minute
+	binaryTimeout = 8 * time.Minute
+	guestTimeout  = 12 * time.Minute
 )
 
 // TestKernels runs all suites under each of Debian's kernels, or under those that KERNELS names ("5.10,newest"). MODULES names a folder
