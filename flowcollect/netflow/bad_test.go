@@ -68,6 +68,13 @@ func TestBad(t *testing.T) {
 	}
 }
 
+// What a datagram has withdrawn says nothing of the next one's data.
+func TestWithdrawnBefore(t *testing.T) {
+	s := session()
+	take(t, s, 0, ipfix(0, 0, setOf(2, u16(2, 0), announce(256, 82, variable))))
+	refuse(t, s, ipfix(0, 0, setOf(2, announce(257, short()...)), setOf(256, u8(9, 1))))
+}
+
 // all is a datagram of each version with all that there may be.
 func all() [][]byte {
 	options := setOf(3, announceOptions10(300, 1, ieSelectorID, 8, ieSamplingPackets, 4, ieSamplingSpace, 4, 335, variable))

@@ -38,7 +38,7 @@ func (c *clock) our(m moment, booted uint64) (at int64, known, possible bool) {
 			if booted == 0 {
 				return 0, false, true
 			}
-			return c.absolute(booted+m.at&0xffffffff, millisecond)
+			return c.absolute(c.since(booted, uint32(m.at)), millisecond)
 		}
 		ago := int64(int32(c.up - uint32(m.at)))
 		return c.now - ago*millisecond, true, ago <= int64(c.up) || c.wrapped
@@ -53,6 +53,16 @@ func (c *clock) our(m moment, booted uint64) (at int64, known, possible bool) {
 	}
 	// Microseconds before the export (RFC 5102 section 5.9.9).
 	return c.now - int64(m.at&0xffffffff)*microsecond, true, true
+}
+
+// since is when an uptime was, in ms since 1970 by the exporter's clock, of an exporter that was booted so long after 1970. Uptimes begin
+// anew after 49 days: after that, the one is meant that is nearest to the export.
+func (c *clock) since(booted uint64, up uint32) uint64 {
+	exported := uint64(c.exported) / 1e6
+	if exported < booted || exported-booted < 1<<32 {
+		return booted + uint64(up)
+	}
+	return uint64(int64(exported) - int64(int32(uint32(exported-booted)-up)))
 }
 
 // absolute is our time of a moment in units of so many ns since 1970 by the exporter's clock.

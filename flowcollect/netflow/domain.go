@@ -10,6 +10,7 @@ import (
 type domain struct {
 	domainKey
 	templates map[uint16]*template
+	waiting   map[uint16]queue // data sets by the template that they wait for
 	sampling
 	sequence
 	durations
@@ -73,17 +74,7 @@ func (s *Session) leave(d *domain) {
 	for id := range d.templates {
 		s.forget(d, id)
 	}
-	kept := s.waiting[:0]
-	for _, w := range s.waiting {
-		if w.domain == d {
-			s.pending -= w.bytes()
-			s.counts.GivenUp++
-			continue
-		}
-		kept = append(kept, w)
-	}
-	clear(s.waiting[len(kept):])
-	s.waiting = kept
+	s.abandon(d)
 	s.setWhole(d, 0)
 	delete(s.domains, d.domainKey)
 }

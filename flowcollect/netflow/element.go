@@ -42,7 +42,8 @@ const (
 	iePacketsTotal      = 86
 	ieFragmentOffset    = 88
 	ieForwarding        = 89
-	ieSectionOffset     = 102
+	ieLayer2Offset      = 102
+	ieLayer2Size        = 103
 	ieLayer2Section     = 104
 	ieEndReason         = 136
 	ieStartSeconds      = 150
@@ -84,6 +85,8 @@ const (
 	ieSelected          = 319
 	ieEventTime         = 323
 	ieFrameType         = 408
+	ieSectionOffset     = 409
+	ieSectionOctets     = 410
 )
 
 // op is what is done with one field of a record.
@@ -158,6 +161,7 @@ const (
 	opFrameSize
 	opFrameType
 	opSectionOffset
+	opSectionSize
 	// Of options data alone.
 	opActive
 	opInactive
@@ -185,6 +189,7 @@ var elements = map[uint16]op{
 	ieSamplingPackets: opSize, ieSamplingSize: opSize, ieSamplingSpace: opSpace, ieSamplingPopulated: opPopulation,
 	ieProbability: opProbability, ieObserved: opObserved, ieSelected: opSelected, ieLayer2Section: opFrame, ieFrameSection: opFrame,
 	ieHeaderSection: opHeader, ieFrameSize: opFrameSize, ieFrameType: opFrameType, ieSectionOffset: opSectionOffset,
+	ieLayer2Offset: opSectionOffset, ieLayer2Size: opSectionSize, ieSectionOctets: opSectionSize,
 	ieActiveTimeout: opActive, ieInactiveTimeout: opInactive,
 }
 

@@ -58,7 +58,7 @@ type Sampler struct {
 // Health describes the session as of now: domains by version and number, what they have by number.
 func (s *Session) Health(now time.Time) Health {
 	s.giveUp(now)
-	h := Health{Counts: s.counts, Templates: s.templates, Waiting: len(s.waiting), PendingBytes: s.pending}
+	h := Health{Counts: s.counts, Templates: s.templates, Waiting: s.pending.sets, PendingBytes: s.pending.bytes}
 	for _, d := range s.domains {
 		h.Domains = append(h.Domains, s.describe(d, now))
 	}
@@ -71,10 +71,8 @@ func (s *Session) describe(d *domain, now time.Time) Domain {
 		Source: d.source, ID: d.id, Datagrams: d.datagrams, Records: d.records, Lost: d.lost, Swapped: d.swapped, Restarts: d.restarts,
 		Rate: d.rate, RateOrigin: d.origin, ClockOffset: d.offset, Active: d.active, Inactive: d.inactive, Longest: d.longest(), Seen: d.seen,
 	}
-	for i := range s.waiting {
-		if s.waiting[i].domain == d {
-			out.Pending++
-		}
+	for _, q := range d.waiting {
+		out.Pending += q.sets
 	}
 	for id, t := range d.templates {
 		out.TemplateList = append(out.TemplateList, Template{ID: id, Fields: t.count, Options: t.options, Age: now.Sub(t.seen)})

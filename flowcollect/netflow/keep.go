@@ -51,11 +51,7 @@ func (s *Session) Templates() ([]byte, error) {
 		o := keptDomain{Source: d.source, ID: d.id, Booted: d.booted, Rate: d.whole, Samplers: d.samplers, Interfaces: d.interfaces}
 		for _, id := range slices.Sorted(maps.Keys(d.templates)) {
 			t := d.templates[id]
-			last := t.seen
-			if t.used.After(last) {
-				last = t.used
-			}
-			o.Templates = append(o.Templates, keptTemplate{id, t.options, t.scopes, t.count, t.raw, last.UTC().Truncate(time.Hour)})
+			o.Templates = append(o.Templates, keptTemplate{id, t.options, t.scopes, t.count, t.raw, t.last().UTC().Truncate(time.Hour)})
 		}
 		domains = append(domains, o)
 	}
@@ -84,8 +80,11 @@ func (s *Session) Restore(data []byte, now time.Time) error {
 			return fmt.Errorf("restore templates of %s domain %d: %w", domains[i].Source, domains[i].ID, err)
 		}
 	}
+	for _, d := range s.domains {
+		s.abandon(d)
+	}
+	s.nextStale = time.Time{}
 	s.domains, s.templates, s.fields, s.whole = fresh.domains, fresh.templates, fresh.fields, fresh.whole
-	s.waiting, s.pending = nil, 0
 	return nil
 }
 

@@ -24,15 +24,6 @@ type message struct {
 	options   uint16
 }
 
-// announced is what a datagram in hand does to a template.
-type announced struct {
-	id       uint16
-	template *template // nil: it is withdrawn,
-	all      bool      // and with it all of its kind
-	options  bool
-	at       int // where the set begins that says so
-}
-
 // decodeV9 reads RFC 3954.
 func (s *Session) decodeV9(b []byte, now time.Time, emit func(*traffic.Flow)) error {
 	if len(b) < v9HeaderBytes {
@@ -94,7 +85,7 @@ func nextSet(b []byte, at int) (id uint16, end int, err error) {
 // check reads a datagram without telling any of it: what becomes of templates goes to s.announced, data sets are counted through. It
 // returns the number of data records, or unknown. Only when all of it could be read, the domain is entered and refusals are counted.
 func (s *Session) check(m *message, b []byte, at, idAt int) (records int, err error) {
-	s.announced = s.announced[:0]
+	s.announced.clear()
 	if m.domain, err = s.room(m.key, idAt, m.now); err != nil {
 		return 0, err
 	}
@@ -116,7 +107,7 @@ func (s *Session) check(m *message, b []byte, at, idAt int) (records int, err er
 			}
 			refused += n
 		case id >= firstData:
-			t := s.find(m, id)
+			t := s.templateOf(m.domain, id, m.now)
 			if t == nil {
 				sure = sure && len(content) == 0
 				break
@@ -147,7 +138,9 @@ func (s *Session) read(m *message, b []byte, at int, options bool) (refused uint
 		case a.id == 0 && zero(b[used:]): // padding
 			return refused, nil
 		case ipfix && a.count == 0 && (a.id >= firstData || a.id == m.options && options || a.id == m.templates && !options): // RFC 7011 section 8.1
-			s.announced = append(s.announced, announced{id: a.id, all: a.id < firstData, options: options, at: at})
+			if s.announced.add(announced{id: a.id, all: a.id < firstData, options: options, at: at}); s.announced.all > withdrawMost {
+				return 0, broken(at+used, "all templates are withdrawn more than %d times", withdrawMost)
+			}
 			used += 4
 			continue
 		case a.id < firstData:
@@ -176,14 +169,14 @@ func (s *Session) read(m *message, b []byte, at int, options bool) (refused uint
 		raw := b[used+header : used+header+length]
 		used += header + length
 		t := s.known(m, &a, raw)
-		if t == nil && len(s.announced) < s.opts.MaxTemplates {
+		if t == nil && len(s.announced.list) < s.opts.MaxTemplates {
 			t = compile(&a, raw, m.key.source)
 		}
 		if t == nil {
 			refused++
 			continue
 		}
-		s.announced = append(s.announced, announced{id: a.id, template: t, at: at})
+		s.announced.add(announced{id: a.id, template: t, at: at})
 	}
 	return refused, nil
 }
@@ -199,25 +192,6 @@ func (s *Session) known(m *message, a *announcement, raw []byte) *template {
 	return nil
 }
 
-// find is the template of a data set, by what the datagram in hand has said of it so far, else the one in force.
-func (s *Session) find(m *message, id uint16) *template {
-	var t *template
-	if m.domain != nil {
-		if t = m.domain.templates[id]; t != nil && s.stale(t, m.now) {
-			t = nil
-		}
-	}
-	for i := range s.announced {
-		switch a := &s.announced[i]; {
-		case a.all && t != nil && t.options == a.options:
-			t = nil
-		case a.id == id:
-			t = a.template
-		}
-	}
-	return t
-}
-
 // tell puts templates in force and tells the records of a datagram that was checked.
 func (s *Session) tell(m *message, b []byte, at int, emit func(*traffic.Flow)) {
 	next := 0
@@ -229,12 +203,12 @@ func (s *Session) tell(m *message, b []byte, at int, emit func(*traffic.Flow)) {
 		content := b[at+setHeaderBytes : end]
 		at = end
 		if id < firstData {
-			fresh := false
-			for ; next < len(s.announced) && s.announced[next].at < end; next++ {
-				fresh = s.adopt(m.domain, &s.announced[next], m.now) || fresh
+			first := next
+			for ; next < len(s.announced.list) && s.announced.list[next].at < end; next++ {
+				s.adopt(m.domain, &s.announced.list[next], m.now)
 			}
-			if fresh {
-				s.release(m.domain, m.now, emit)
+			for ; first < next; first++ {
+				s.release(m.domain, s.announced.list[first].id, m.now, emit)
 			}
 			continue
 		}

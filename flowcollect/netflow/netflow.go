@@ -14,7 +14,7 @@ type Options struct {
 	MaxTemplates    int           // of one exporter, with at most 16 times as many fields in all; 0: 4096
 	MaxDomains      int           // source ids, observation domains and engines of one exporter; 0: 64
 	TemplateLife    time.Duration // a template that is neither repeated nor used is forgotten after this; 0: 24 h
-	MaxPendingBytes int           // of data whose template has not come yet, with what it takes to keep it; 0: 1 MiB
+	MaxPendingBytes int           // of data whose template has not come yet, with what it takes to keep it; one template has at most half; 0: 1 MiB
 	PendingLife     time.Duration // how long such data waits; 0: 30 s
 	// Frame reads the beginnings of packets that records may hold (elements 104, 313 and 315); nil: such records are skipped and counted.
 	Frame func(link traffic.Link, header []byte, wireLength uint32, p *traffic.Packet) traffic.Reason
@@ -46,17 +46,18 @@ type Session struct {
 	domains  map[domainKey]*domain
 	counts   Counts
 
-	templates int                             // of all domains
-	fields    int                             // of all templates
-	waiting   []waiting                       // the oldest first
-	pending   int                             // bytes that waiting takes
+	templates int       // of all domains
+	fields    int       // of all templates
+	nextStale time.Time // until then, no template can have become too old
+	pending   pending
 	whole     [traffic.FlowSourceCount]uint32 // sampling rates of domains 0; 0: nobody has said
 	totals    *totals                         // nil until a template has counters that are never reset
 
 	// What the datagram in hand needs; kept, so that a record costs no allocation.
-	announced []announced
+	announced announcements
 	flow      traffic.Flow
 	extra     extra
+	packet    traffic.Packet
 }
 
 // domainKey is a version with its observation domain (IPFIX), source id (v9) or engine (v5).

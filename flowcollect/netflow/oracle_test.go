@@ -19,6 +19,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	oracle "github.com/netsampler/goflow2/v2/decoders/netflow"
 
+	"weir/userspace/packet/packettest"
 	"weir/userspace/traffic"
 )
 
@@ -134,7 +135,7 @@ func TestAgainstGoflow2(t *testing.T) {
 			setOf(256, join(record(4), text([]byte("eth0")), u16(1, 2)), join(record(5), text(make([]byte, 300)), u16(3, 4))))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, templates := session(), oracle.CreateTemplateSystem()
+			s, templates := session(), newOracle()
 			for i, b := range datagrams {
 				want, ok := theirs(t, templates, b)
 				if !ok || len(want) == 0 {
@@ -159,7 +160,7 @@ func TestRealExporters(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			s, templates := session(), oracle.CreateTemplateSystem()
+			s, templates := session(), newOracle()
 			compared := 0
 			eachDatagram(t, file, func(at time.Time, b []byte) {
 				pending := s.Health(at).UnknownTemplate
@@ -211,12 +212,21 @@ func eachDatagram(t *testing.T, file string, see func(at time.Time, b []byte)) {
 	}
 }
 
-// TestRecordsDoNotAllocate: nothing is allocated for a record, whatever its version.
+// TestRecordsDoNotAllocate: nothing is allocated for a record, whatever its version and what it holds.
 func TestRecordsDoNotAllocate(t *testing.T) {
+	wideFields, wideRecord := wide()
+	frame := packettest.TCP4(packettest.Payload(500)).Bytes()
+	both := []uint16{ieSource4, 4, ieDestination4, 4, iePacketsTotal, 4, ieStartMilliseconds, 8, 231, 4, 232, 4, ieSamplerID, 1}
+	bothRecord := join(shortRecord(3), u64(uint64(exportedAt(-5))*1000), u32(1000, 2000), u8(5))
 	for name, datagrams := range map[string][2][]byte{
-		"v5":    {nil, v5(0, 0, repeat(30, record5(10))...)},
-		"v9":    {v9(0, 0, setOf(0, announce(256, plain()...))), v9(1, 0, setOf(256, repeat(28, record(10))...))},
-		"ipfix": {ipfix(0, 0, setOf(2, announce(256, plain()...))), ipfix(0, 0, setOf(256, repeat(28, record(10))...))},
+		"v5":                {nil, v5(0, 0, repeat(30, record5(10))...)},
+		"v9":                {v9(0, 0, setOf(0, announce(256, plain()...))), v9(1, 0, setOf(256, repeat(28, record(10))...))},
+		"ipfix":             {ipfix(0, 0, setOf(2, announce(256, plain()...))), ipfix(0, 0, setOf(256, repeat(28, record(10))...))},
+		"wide":              {ipfix(0, 0, setOf(2, announce(256, wideFields...))), ipfix(0, 0, setOf(256, repeat(9, wideRecord)...))},
+		"variable":          {ipfix(0, 0, setOf(2, announce(256, append(plain(), 371, variable)...))), ipfix(0, 0, setOf(256, join(record(1), text(frame))))},
+		"frames":            {ipfix(0, 0, setOf(2, announce(256, ieFrameSize, 2, ieFrameSection, variable))), ipfix(0, 0, setOf(256, u16(uint16(len(frame))), text(frame[:128])))},
+		"both ways":         {ipfix(0, 0, setOf(2, announce(256, both...))), ipfix(0, 0, setOf(256, repeat(9, bothRecord)...))},
+		"template repeated": {nil, v9(1, 0, setOf(0, announce(256, plain()...)), setOf(256, repeat(20, record(10))...))},
 	} {
 		s := session()
 		emit := func(*traffic.Flow) {}

@@ -7,133 +7,120 @@ import (
 	"weir/userspace/traffic"
 )
 
-// adopt puts in force what a datagram says of a template, and reports whether there is one now that was not there before.
-func (s *Session) adopt(d *domain, a *announced, now time.Time) (fresh bool) {
-	if a.all {
-		for id, t := range d.templates {
-			if t.options == a.options {
-				s.forget(d, id)
-				s.counts.Withdrawn++
-			}
-		}
-		return false
-	}
-	before := d.templates[a.id]
-	switch t := a.template; {
-	case t == nil:
-		if before != nil {
-			s.forget(d, a.id)
-			s.counts.Withdrawn++
-		}
-		return false
-	case t == before:
-		t.seen = now
-		return false
-	case !s.fits(before, t, now):
-		s.counts.Refused++
-		return false
-	default:
-		if before != nil {
-			s.counts.Changed++
-			if t.was = before.print(); before.was == t.print() {
-				s.counts.Collisions++
-			}
-			s.forget(d, a.id)
-		}
-		t.seen, t.used = now, now
-		d.templates[a.id] = t
-		s.templates++
-		s.fields += t.count
-		s.counts.Templates++
-		return true
-	}
-}
-
-// fits reports whether there is room for a template, which takes the place of another one or of none. If need be, those go that were
-// neither repeated nor used for long.
-func (s *Session) fits(before, t *template, now time.Time) bool {
-	room := func() bool {
-		templates, fields := s.templates+1, s.fields+t.count
-		if before != nil {
-			templates, fields = templates-1, fields-before.count
-		}
-		return templates <= s.opts.MaxTemplates && fields <= s.opts.MaxTemplates*fieldsTemplate
-	}
-	if room() {
-		return true
-	}
-	for _, d := range s.domains {
-		for id, t := range d.templates {
-			if t != before && s.stale(t, now) {
-				s.forget(d, id)
-				s.counts.Expired++
-			}
-		}
-	}
-	return room()
-}
-
-// stale reports whether a template was neither repeated nor used for long.
-func (s *Session) stale(t *template, now time.Time) bool {
-	return now.Sub(t.used) > s.opts.TemplateLife && now.Sub(t.seen) > s.opts.TemplateLife
-}
-
-func (s *Session) forget(d *domain, id uint16) {
-	s.templates--
-	s.fields -= d.templates[id].count
-	delete(d.templates, id)
-}
-
 // waiting is a data set whose template has not come yet.
 type waiting struct {
 	domain *domain
 	id     uint16
-	since  time.Time
-	clock  clock
+	clock  clock // of its arrival
 	data   []byte
+
+	older, newer *waiting // of all of the session
+	next         *waiting // of the same template, newer
 }
 
-// waitingBytes is what it takes to keep a set, beside its data.
-const waitingBytes = 128
+// queue is the sets that wait for one template.
+type queue struct {
+	first, last *waiting
+	sets, bytes int
+}
+
+// pending is all sets that wait, by arrival; each domain has them by template as well.
+type pending struct {
+	oldest, newest *waiting
+	sets, bytes    int
+}
+
+// waitingBytes is what it takes to keep a set, beside its data; a queue and its place among others are in it.
+const waitingBytes = 256
 
 func (w *waiting) bytes() int { return len(w.data) + waitingBytes }
 
-// hold keeps a data set until its template comes.
+// hold keeps a data set until its template comes. One template whose data comes again and again may have half of the room, so that others
+// have some as well.
 func (s *Session) hold(m *message, id uint16, data []byte) {
 	if len(data) == 0 {
 		return
 	}
 	s.counts.UnknownTemplate++
 	s.giveUp(m.now)
-	if s.pending+len(data)+waitingBytes > s.opts.MaxPendingBytes {
+	q, most := m.domain.waiting[id], s.opts.MaxPendingBytes
+	size := len(data) + waitingBytes
+	if s.pending.bytes+size > most || q.bytes > 0 && q.bytes+size > most/2 {
 		s.counts.GivenUp++
 		return
 	}
-	s.waiting = append(s.waiting, waiting{m.domain, id, m.now, m.clock, bytes.Clone(data)})
-	s.pending += len(data) + waitingBytes
+	w := &waiting{domain: m.domain, id: id, clock: m.clock, data: bytes.Clone(data), older: s.pending.newest}
+	s.pending.sets++
+	s.pending.bytes += size
+	if s.pending.newest != nil {
+		s.pending.newest.newer = w
+	} else {
+		s.pending.oldest = w
+	}
+	s.pending.newest = w
+	if q.last != nil {
+		q.last.next = w
+	} else {
+		q.first = w
+	}
+	q.last = w
+	q.sets++
+	q.bytes += size
+	if m.domain.waiting == nil {
+		m.domain.waiting = map[uint16]queue{}
+	}
+	m.domain.waiting[id] = q
 }
 
-// giveUp lets go of what has waited too long.
+// drop takes the first set of a template's queue away.
+func (s *Session) drop(w *waiting) {
+	q := w.domain.waiting[w.id]
+	if q.first, q.sets, q.bytes = w.next, q.sets-1, q.bytes-w.bytes(); q.first == nil {
+		delete(w.domain.waiting, w.id)
+	} else {
+		w.domain.waiting[w.id] = q
+	}
+	if w.older != nil {
+		w.older.newer = w.newer
+	} else {
+		s.pending.oldest = w.newer
+	}
+	if w.newer != nil {
+		w.newer.older = w.older
+	} else {
+		s.pending.newest = w.older
+	}
+	s.pending.sets--
+	s.pending.bytes -= w.bytes()
+}
+
+// giveUp lets go of what has waited too long. The oldest set of all is the oldest of its template, too.
 func (s *Session) giveUp(now time.Time) {
-	for len(s.waiting) > 0 && now.Sub(s.waiting[0].since) > s.opts.PendingLife {
-		s.pending -= s.waiting[0].bytes()
+	for w := s.pending.oldest; w != nil && now.UnixNano()-w.clock.now > int64(s.opts.PendingLife); w = s.pending.oldest {
+		s.drop(w)
 		s.counts.GivenUp++
-		s.waiting[0] = waiting{}
-		s.waiting = s.waiting[1:]
 	}
 }
 
-// release tells what has waited for templates that are there now, with the times of its own arrival.
-func (s *Session) release(d *domain, now time.Time, emit func(*traffic.Flow)) {
-	s.giveUp(now)
-	kept := s.waiting[:0]
-	for _, w := range s.waiting {
-		t := d.templates[w.id]
-		if w.domain != d || t == nil {
-			kept = append(kept, w)
-			continue
+// abandon lets go of all that waits for templates of a domain.
+func (s *Session) abandon(d *domain) {
+	for _, q := range d.waiting {
+		for w := q.first; w != nil; w = w.next {
+			s.drop(w)
+			s.counts.GivenUp++
 		}
-		s.pending -= w.bytes()
+	}
+}
+
+// release tells what has waited for a template that is there now, with the times of its own arrival.
+func (s *Session) release(d *domain, id uint16, now time.Time, emit func(*traffic.Flow)) {
+	t := d.templates[id]
+	if t == nil || len(d.waiting) == 0 {
+		return
+	}
+	s.giveUp(now)
+	for w := d.waiting[id].first; w != nil; w = w.next {
+		s.drop(w)
 		if _, wrong := t.records(w.data); wrong != "" {
 			s.counts.GivenUp++
 			continue
@@ -141,6 +128,4 @@ func (s *Session) release(d *domain, now time.Time, emit func(*traffic.Flow)) {
 		s.counts.Decoded++
 		s.data(d, t, w.data, &w.clock, emit)
 	}
-	clear(s.waiting[len(kept):])
-	s.waiting = kept
 }

@@ -15,8 +15,8 @@ func (s *Session) record(d *domain, t *template, b []byte, c *clock, emit func(*
 		s.counts.Skipped++
 		return
 	}
-	if t.totals {
-		s.sinceLast(f, x)
+	if t.totals != (totalled{}) {
+		s.sinceLast(&t.totals, f, x)
 	}
 	if f.Packets == 0 {
 		f.Packets = packetsOf(f.Bytes)
@@ -92,19 +92,22 @@ func (s *Session) more(t *template, f *traffic.Flow, x *extra) bool {
 
 // readFrame fills a record in from the sampled packet whose beginning it holds.
 func (s *Session) readFrame(f *traffic.Flow, x *extra) bool {
-	if s.opts.Frame == nil || x.noFrame && x.link == traffic.LinkEthernet {
+	if s.opts.Frame == nil || x.noBeginning || x.noFrame && x.link == traffic.LinkEthernet {
 		return false
 	}
 	header := x.frame
+	if x.sectionSize > 0 && uint64(len(header)) > x.sectionSize {
+		header = header[:x.sectionSize]
+	}
 	if x.frameSize > 0 && uint64(len(header)) > x.frameSize {
 		header = header[:x.frameSize] // fields of fixed length are filled up
 	}
-	length := max(uint32(min(x.frameSize, 1<<16)), uint32(len(header)))
-	var p traffic.Packet
-	if s.opts.Frame(x.link, header, length, &p) != traffic.ReasonOK {
+	length := max(uint32(min(max(x.frameSize, x.sectionSize), 1<<16)), uint32(len(header)))
+	s.packet = traffic.Packet{}
+	if s.opts.Frame(x.link, header, length, &s.packet) != traffic.ReasonOK {
 		return false
 	}
-	f.Packet, f.Header, f.Link = p, header, x.link
+	f.Packet, f.Header, f.Link = s.packet, header, x.link
 	f.Packets = max(f.Packets, 1)
 	if f.Bytes == 0 {
 		f.Bytes = uint64(length)

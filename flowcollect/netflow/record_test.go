@@ -90,6 +90,10 @@ func TestFields(t *testing.T) {
 		{"what leaves beside", with([]uint16{iePostOctets, 8, iePostPackets, 8}, u64(1e9, 1e6)), func(*traffic.Flow) {}},
 		{"another's element", with([]uint16{0x8000 | iePackets, 4, 0, 9, ieTOS, 1}, u32(1e6), u8(4)), func(f *traffic.Flow) { f.TOS = 4 }},
 		{"address of another length", with([]uint16{ieSource4, 5}, make([]byte, 5)), func(*traffic.Flow) {}},
+		{"addresses of variable length", with([]uint16{ieSource4, variable, ieDestination4, variable, ieNextHopBGP4, variable, ieNextHopBGP6, variable},
+			text(ip("192.0.2.8")), text(ip("198.51.100.8")), text(ip("192.0.2.9")), text(nil)), func(f *traffic.Flow) {
+			f.Src, f.Dst, f.NextHop = netip.MustParseAddr("192.0.2.8"), netip.MustParseAddr("198.51.100.8"), netip.MustParseAddr("192.0.2.9")
+		}},
 		{"field of no length", with([]uint16{iePackets, 0}), func(*traffic.Flow) {}},
 		{"IPv6 fields that are zero", with([]uint16{ieSource6, 16, ieDestination6, 16, ieSourceMask6, 1, ieSourceMask4, 1}, make([]byte, 33), u8(24)), func(f *traffic.Flow) { f.SrcMask = 24 }},
 		{"IPv4 fields beside", with([]uint16{ieSource6, 16, ieDestination6, 16}, ip("2001:db8::1"), ip("2001:db8::2")), func(f *traffic.Flow) {

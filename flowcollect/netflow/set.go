@@ -36,7 +36,9 @@ type extra struct {
 	frame            []byte
 	link             traffic.Link
 	frameSize        uint64
-	noFrame          bool // the section is not the beginning of an Ethernet frame
+	sectionSize      uint64 // of the packet's bytes, so many are in the field; what is behind them fills it up
+	noFrame          bool   // the section is not of an Ethernet frame
+	noBeginning      bool   // the section does not begin where the packet does
 	active, inactive uint64
 }
 
@@ -194,7 +196,9 @@ func setMore(f *traffic.Flow, x *extra, o op, n uint64, b []byte) {
 	case opFrameType:
 		x.noFrame = x.noFrame || n != 1
 	case opSectionOffset:
-		x.noFrame = x.noFrame || n != 0
+		x.noBeginning = x.noBeginning || n != 0
+	case opSectionSize:
+		x.sectionSize = n
 	default:
 		setSampling(x, o, n, len(b))
 	}

@@ -31,10 +31,10 @@ type template struct {
 	gaps    []int // bytes in front of each field of variable length, from the one before
 	tail    int   // bytes behind the last of them
 	steps   []step
-	mixed   bool   // has IPv4 and IPv6 addresses, of which a record uses one kind
-	totals  bool   // has counters that are never reset, and no others
-	dull    bool   // options that Weir does not read
-	was     uint64 // print of the template that was replaced by this one
+	mixed   bool     // has IPv4 and IPv6 addresses, of which a record uses one kind
+	totals  totalled // counters that are never reset, and that no others stand beside
+	dull    bool     // options that Weir does not read
+	was     uint64   // print of the template that was replaced by this one
 	seen    time.Time
 	used    time.Time
 }
@@ -143,7 +143,15 @@ func (t *template) choose(fields []field, ipfix bool) {
 		return slices.ContainsFunc(fields[t.scopes:], func(f field) bool { return f.element == element && f.enterprise == 0 && f.length > 0 })
 	}
 	t.mixed = (has(ieSource4) || has(ieDestination4)) && (has(ieSource6) || has(ieDestination6))
-	t.totals = (has(ieOctetsTotal) || has(iePacketsTotal)) && !has(ieOctets) && !has(iePackets) && !has(ieInitiatorOctets) && !has(ieInitiatorPackets)
+	back := func(element uint16) bool {
+		return ipfix && slices.ContainsFunc(fields[t.scopes:], func(f field) bool { return f.element == element && f.enterprise == reverse && f.length > 0 })
+	}
+	t.totals = totalled{
+		octets:      has(ieOctetsTotal) && !has(ieOctets) && !has(ieInitiatorOctets),
+		packets:     has(iePacketsTotal) && !has(iePackets) && !has(ieInitiatorPackets),
+		backOctets:  back(ieOctetsTotal) && !back(ieOctets) && !has(ieResponderOctets),
+		backPackets: back(iePacketsTotal) && !back(iePackets) && !has(ieResponderPackets),
+	}
 	var worse []uint16
 	for _, i := range instead {
 		if has(i.better) {
@@ -158,6 +166,7 @@ func (t *template) choose(fields []field, ipfix bool) {
 		case f.length == 0:
 		case i < t.scopes:
 			o = scope(f, ipfix)
+		case f.enterprise == reverse && ipfix && (f.element == ieOctetsTotal && !t.totals.backOctets || f.element == iePacketsTotal && !t.totals.backPackets):
 		case f.enterprise == reverse && ipfix:
 			o = reversed[f.element]
 		case f.enterprise == 0 && !slices.Contains(worse, f.element):

@@ -69,6 +69,12 @@ func TestTemplates(t *testing.T) {
 			{message(setOf(2, u16(2, 0)), setOf(256, shortRecord(1)), setOf(300, shortRecord(1)), setOf(2, first), setOf(256, shortRecord(2))), []uint64{1, 2}},
 			{message(setOf(3, u16(3, 0)), setOf(300, shortRecord(1)), setOf(256, shortRecord(3))), []uint64{3}},
 		}, Counts{Templates: 4, Withdrawn: 3, UnknownTemplate: 2, Decoded: 1, Options: 1}},
+		{"withdrawn with all before data that it cannot read", []step{
+			{message(setOf(2, announce(256, 82, variable), u16(2, 0)), setOf(256, u8(9, 1))), nil},
+			{message(setOf(2, announce(257, 82, variable)), setOf(2, u16(2, 0), announce(256, short()...)), setOf(257, u8(9, 1)), setOf(256, shortRecord(5))), []uint64{5}},
+			{message(setOf(2, announce(258, 82, variable))), nil},
+			{message(setOf(2, u16(2, 0)), setOf(258, u8(9, 1))), nil},
+		}, Counts{Templates: 4, Withdrawn: 4, UnknownTemplate: 3, Decoded: 1}},
 		{"late", []step{
 			{message(setOf(256, shortRecord(1), shortRecord(2))), nil},
 			{message(setOf(256, shortRecord(3)), setOf(257, shortRecord(9))), nil},

@@ -17,7 +17,10 @@ type totals struct {
 
 const totalsFlows = 1 << 12
 
-type total struct{ key, packets, octets uint64 }
+type total struct{ key, packets, octets, backPackets, backOctets uint64 }
+
+// totalled says which counters of a template are never reset.
+type totalled struct{ octets, packets, backOctets, backPackets bool }
 
 // identity is what makes records be of one flow: its exporter's own time of the beginning is never the same twice.
 type identity struct {
@@ -30,7 +33,7 @@ type identity struct {
 }
 
 // sinceLast takes away from a record's counters what was told of the flow before.
-func (s *Session) sinceLast(f *traffic.Flow, x *extra) {
+func (s *Session) sinceLast(t *totalled, f *traffic.Flow, x *extra) {
 	if x.start.kind == 0 {
 		return
 	}
@@ -42,9 +45,24 @@ func (s *Session) sinceLast(f *traffic.Flow, x *extra) {
 		start: x.start,
 	})
 	place := &s.totals.flows[key%totalsFlows]
-	now := total{key, f.Packets, f.Bytes}
-	if place.key == key && f.Packets >= place.packets && f.Bytes >= place.octets {
-		f.Packets, f.Bytes = f.Packets-place.packets, f.Bytes-place.octets
+	var now total
+	if t.packets {
+		now.packets = f.Packets
+	}
+	if t.octets {
+		now.octets = f.Bytes
+	}
+	if t.backPackets {
+		now.backPackets = x.backPackets
+	}
+	if t.backOctets {
+		now.backOctets = x.backOctets
+	}
+	now.key = key
+	if before := place; before.key == key && now.packets >= before.packets && now.octets >= before.octets &&
+		now.backPackets >= before.backPackets && now.backOctets >= before.backOctets {
+		f.Packets, f.Bytes = f.Packets-before.packets, f.Bytes-before.octets
+		x.backPackets, x.backOctets = x.backPackets-before.backPackets, x.backOctets-before.backOctets
 	}
 	switch f.EndReason {
 	case traffic.EndIdle, traffic.EndDetected, traffic.EndForced, traffic.EndResources:
