@@ -231,8 +231,9 @@ func (d *Decoder) record(f *traffic.Flow) {
 	if conf.Side == traffic.SideUnknown {
 		x.sides.take(f)
 	}
-	x.packets += f.Packets * uint64(f.Rate)
-	x.bytes += f.Bytes * uint64(f.Rate)
+	packets, bytes := f.Scaled()
+	x.packets += packets
+	x.bytes += bytes
 	d.sink(f)
 }
 

@@ -107,15 +107,15 @@ func family(p *traffic.Packet) int {
 // flow counts a flow record.
 func (w *worker) flow(f *traffic.Flow) {
 	dir := w.writer.CountFlow(f)
-	rate := uint64(f.Rate)
-	w.counted.add(family(&f.Packet), traffic.Reason(dir), f.Packets*rate, f.Bytes*rate)
+	packets, bytes := f.Scaled()
+	w.counted.add(family(&f.Packet), traffic.Reason(dir), packets, bytes)
 	each := uint64(1) // while an attack is on, all are wanted: there are not many
 	if !w.recent.on.Load() {
 		if each = uint64(w.due()); each == 0 {
 			return
 		}
 	}
-	w.recent.add(recorded(f, uint32(min(max(f.Packets, 1)*rate*each, math.MaxUint32))))
+	w.recent.add(recorded(f, uint32(min(min(max(packets, 1), math.MaxUint32)*each, math.MaxUint32))))
 }
 
 // frame counts a frame.

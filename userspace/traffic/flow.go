@@ -115,3 +115,12 @@ type InterfaceCounters struct {
 	InDrops, OutDrops     uint64
 	InErrors, OutErrors   uint64
 }
+
+// flowMost is what one record may stand for at most, in packets and in bytes. What says more is wrong.
+const flowMost = 1 << 45
+
+// Scaled is how many packets and bytes the record stands for by its rate, at most 2^45 of each.
+func (f *Flow) Scaled() (packets, bytes uint64) {
+	rate := max(uint64(f.Rate), 1)
+	return min(f.Packets, flowMost/rate) * rate, min(f.Bytes, flowMost/rate) * rate
+}
