@@ -9,8 +9,8 @@ import (
 )
 
 // instructionsMost is how far the verifier's work may grow before somebody looks at why: it gives up at a million, and older
-// kernels follow more ways than newer ones.
-const instructionsMost = 200_000
+// kernels follow more ways than newer ones. With rules it is 293,000 under Linux 6.1.
+const instructionsMost = 400_000
 
 // How much work the programs are for the verifier; `make test` prints it.
 func TestProgramSizes(t *testing.T) {
