@@ -30,7 +30,7 @@ func suites() []Suite {
 // ways than it takes to see that the programs load and run.
 func sameEverywhere() []string {
 	return []string{
-		"^TestEnumsHaveGoNames$", "^TestParsersAgreeOnDamage", "^TestParsersAgreeOnRandom", "^TestParsersAgreeOnTunnels$/^(none|outer|few|inner,_one_deep)$",
+		"^TestEnumsHaveGoNames$", "^FuzzParsersAgree$", "^TestParsersAgreeOnDamage", "^TestParsersAgreeOnRandom", "^TestParsersAgreeOnTunnels$/^(none|outer|few|inner,_one_deep)$",
 		"^TestRulesInKernel$", "^TestRuleOrder$", "^TestManyRules$", "^TestRuleTables$", "^TestSourcesInKernel$",
 	}
 }
