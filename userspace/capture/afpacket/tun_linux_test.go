@@ -3,6 +3,7 @@ package afpacket
 import (
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,10 +60,9 @@ func TestPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := traffic.Frame{Data: sent[:40], Length: uint32(len(sent)), Interface: int32(index), Link: traffic.LinkIP}
-		got := r.await("the packet", func(frames []seen, _ traffic.CaptureStats) bool {
-			return len(frames) > 0 && frames[len(frames)-1].Length == want.Length
-		})
-		if diff := cmp.Diff(got[len(got)-1].Frame, want, cmpopts.IgnoreFields(traffic.Frame{}, "Time")); diff != "" {
+		ours := func(f seen) bool { return f.Length == want.Length }
+		got := r.await("the packet", func(frames []seen, _ traffic.CaptureStats) bool { return slices.ContainsFunc(frames, ours) })
+		if diff := cmp.Diff(got[slices.IndexFunc(got, ours)].Frame, want, cmpopts.IgnoreFields(traffic.Frame{}, "Time")); diff != "" {
 			t.Errorf("IPv%d (-got +want)\n%s", version, diff)
 		}
 	}
