@@ -55,6 +55,12 @@ func printAttack(term terminal, a *weirpb.Attack) error {
 	if a.GetHeld() != "" {
 		line("nothing done", "%s", a.GetHeld())
 	}
+	if r := a.GetBan().GetResponse(); r != nil && a.GetBan().GetLifted() == nil {
+		line("response", "%d of %d: %s, since %s", r.GetRung(), r.GetRungs(), r.GetDoes(), when(stamp(r.GetSince())))
+		for _, c := range r.GetHistory() {
+			line("", "%s rung %d, because %s", when(stamp(c.GetAt())), c.GetRung(), c.GetWhy())
+		}
+	}
 	if is := a.GetAnalysis(); is != nil {
 		analysisLines(line, is)
 	} else {

@@ -118,7 +118,9 @@ func printRules(term terminal, list []*weirpb.AppliedRule) error {
 		if r.GetShadow() {
 			mode = text("shadow").in(warn)
 		}
-		if r.GetUntil() != nil {
+		if r.GetAutomatic() {
+			until = "while needed"
+		} else if r.GetUntil() != nil {
 			until = when(stamp(r.GetUntil()))
 		}
 		if r.GetAttackId() != "" {

@@ -89,7 +89,7 @@ func (d *daemon) configure(t *testing.T, body string) {
 	t.Helper()
 	text := body + fmt.Sprintf(`
 detection: {warm_up: 0}
-mitigation: {expiry: 5s}
+mitigation: {expiry: 5s, probe: {look: 2s}}
 api: {socket: %s, group: ""}
 prometheus: {listen: "127.0.0.1:9465"}
 store: {path: %s}

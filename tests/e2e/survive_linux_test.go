@@ -145,6 +145,7 @@ func testKill(t *testing.T, victim string) {
 	f.more(t, 1000)
 	passed, counted := received(t, b.victim), d.incoming(t, victim)
 	attack := d.bans(t)[victim].GetAttackId()
+	script.await(t, victim, "ban") // it is called beside all this, and dies with the daemon
 
 	d.kill(t)
 	f.blocked(t, "the flood on a banned host without a daemon", b.victim)

@@ -23,7 +23,7 @@ func table() []row {
 	return []row{
 		{packages: []string{vocabulary}, pure: true},
 		// The core.
-		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/announce", "userspace/rulelint", "userspace/analyze/dissect/...", "bgp/flowspec"},
+		{packages: []string{"userspace/networks", "userspace/packet", "userspace/detect", "userspace/mitigate", "userspace/announce", "userspace/respond", "userspace/rulelint", "userspace/analyze/dissect/...", "bgp/flowspec"},
 			ours: []string{vocabulary}, others: []string{"github.com/gaissmai/bart"}, pure: true},
 		{packages: []string{"userspace/hosts"}, ours: []string{vocabulary, "userspace/networks"}, pure: true},
 		{packages: []string{"userspace/analyze"}, ours: []string{vocabulary, "userspace/packet", "userspace/analyze/dissect"}, pure: true},

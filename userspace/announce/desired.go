@@ -31,6 +31,7 @@ type maker struct {
 	seen    map[kindOfWish]bool
 	wishes  []wish
 	refused []Refused
+	found   []traffic.Rule // that the analysis of the attack in hand has found, for routers
 }
 
 // Desired returns all that is to be announced: by the bans in force among records, and what was announced by hand. Bans that are over, dry or
@@ -44,10 +45,12 @@ func Desired(records []traffic.Record, byHand []traffic.Announcement, p Policy, 
 	active := inForce(records)
 	m.seen, m.wishes = make(map[kindOfWish]bool, len(active)), make([]wish, 0, len(active))
 	for _, r := range active {
-		for _, name := range m.actions(r.Attack.Target) {
+		m.found = found(&r.Attack)
+		for _, name := range m.responses(r) {
 			m.act(r.Attack.ID, name, r.Attack.Target)
 		}
 	}
+	m.found = nil
 	m.aggregate()
 	automatic := m.wishes
 	m.wishes = nil
@@ -101,6 +104,27 @@ func sortedByKey(byHand []traffic.Announcement) []traffic.Announcement {
 		sorted = append(sorted, keys[key])
 	}
 	return sorted
+}
+
+// responses returns the names of what is done about an attack: those of the rung that it is on, or else of its hostgroup.
+func (m *maker) responses(r *traffic.Record) []string {
+	if r.Ban.Response != nil {
+		return r.Ban.Response.Announce
+	}
+	return m.actions(r.Attack.Target)
+}
+
+// found are the rules for routers of an attack's analysis. One that cannot be read is of another version, which will find it again.
+func found(a *traffic.Attack) (rules []traffic.Rule) {
+	if a.Analysis == nil {
+		return nil
+	}
+	for _, r := range a.Analysis.Router.Rules {
+		if rule, err := traffic.ParseRule(r.Rule); err == nil {
+			rules = append(rules, rule)
+		}
+	}
+	return rules
 }
 
 // actions returns the names of what is done about a target. One that was banned by hand, where no threshold names a hostgroup,
@@ -163,8 +187,12 @@ func (m *maker) wish(owner, name string, a *Action, target, prefix netip.Prefix)
 		m.add(kindOfWish{name, prefix, 0}, wish{owner: owner, action: name, prefix: prefix, to: a.Announcements})
 		return
 	}
-	for i := range a.Rules {
-		rule := a.Rules[i]
+	rules := a.Rules
+	if a.Found {
+		rules = slices.Concat(a.Rules, m.found)
+	}
+	for i := range rules {
+		rule := rules[i]
 		if version := rule.Family(); version != 0 && version != 4+2*family(prefix.Addr()) {
 			continue // meant for targets of the other IP version
 		}

@@ -75,6 +75,7 @@ type Action struct {
 
 	// FlowSpec: templates without a destination, which is the target. One whose Family is not 0 is for targets of this IP version.
 	Rules []traffic.Rule
+	Found bool // FlowSpec: also the rules for routers that the attack's analysis has found
 
 	// What whom is told. One entry at most has no Peers: it is for everybody whom no other entry names.
 	Announcements []Attributes

@@ -179,6 +179,21 @@ func banOut(r *traffic.Record) *weirpb.BanEntry {
 	if out.Reason == "" && !r.Attack.Manual {
 		out.Reason = r.Attack.Trip.String()
 	}
+	out.Response = responseOut(&r.Ban)
+	return out
+}
+
+// responseOut is the rung of a ladder that a ban is on; nil: there is no ladder.
+func responseOut(b *traffic.Ban) *weirpb.Response {
+	r := b.Response
+	if r == nil {
+		return nil
+	}
+	out := &weirpb.Response{Rung: uint32(r.Rung), Rungs: uint32(r.Rungs), Since: timeOut(r.Since), Does: b.Does(), Probing: r.Probing}
+	for _, c := range r.History {
+		out.History = append(out.History, &weirpb.RungChange{At: timeOut(c.At), Rung: uint32(c.Rung), Why: c.Why})
+		out.Why = c.Why
+	}
 	return out
 }
 

@@ -21,7 +21,10 @@ type AppliedRule struct {
 	Since  time.Time
 	Until  time.Time // zero: it ends by hand only
 	Attack string    // whose analysis it comes from; "": by hand
-	Hits   traffic.Count
+
+	Automatic bool // a hostgroup's ladder has put it in force
+
+	Hits traffic.Count
 }
 
 // RuleStatus is the rules in force, in the order in which they are looked at.
@@ -110,7 +113,7 @@ func appliedOut(rules []AppliedRule) (out []*weirpb.AppliedRule) {
 		r := &rules[i]
 		out = append(out, &weirpb.AppliedRule{
 			Id: r.ID, Rule: r.Rule.String(), Shadow: r.Shadow, Since: timeOut(r.Since), Until: timeOut(r.Until), AttackId: r.Attack,
-			Packets: r.Hits.Packets, Bytes: r.Hits.Bytes,
+			Packets: r.Hits.Packets, Bytes: r.Hits.Bytes, Automatic: r.Automatic,
 		})
 	}
 	return out

@@ -135,6 +135,7 @@ type BGPAction struct {
 	GroupPrefixes []netip.Prefix // BGPDivert: what is announced for an attack on a hostgroup as a whole
 	OverNeverBan  bool           // BGPDivert: hosts that are never banned may be in the prefix
 	Rules         []traffic.Rule // BGPFlowSpec: templates; their destination is the target
+	Found         bool           // BGPFlowSpec: also the rules for routers that the attack's analysis has found
 	Announcements []BGPAnnouncement
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -56,7 +57,7 @@ func (d *decoder) bgpActions(b *BGP, s *bgpSection, at string, n *yaml.Node) {
 		switch {
 		case !validGroupName(name):
 			d.errorf(e.key, "action name %q: expected 1 to 64 letters, digits, dots, dashes and underscores", name)
-		case name == actionDrop || name == actionNotify:
+		case slices.Contains(reservedActions(), name):
 			d.errorf(e.key, "action name %q: expected another one; hostgroups know an action of this name already", name)
 		default:
 			d.bgpAction(b, s, name, join(at, name), e.key, e.value)
@@ -106,6 +107,7 @@ func (d *decoder) bgpAction(b *BGP, s *bgpSection, name, at string, key, n *yaml
 		{"group_prefixes", only(d.groupPrefixes(&a.GroupPrefixes), BGPDivert)},
 		{"over_never_ban", only(d.bool(&a.OverNeverBan), BGPDivert)},
 		{"rules", only(func(at string, n *yaml.Node) { rules = n; d.rules(&a.Rules)(at, n) }, BGPFlowSpec)},
+		{"found", only(d.bool(&a.Found), BGPFlowSpec)},
 		{"announcements", func(_ string, n *yaml.Node) { list = n }},
 	}, d.attributes(&base, s)...)...)
 	a.Announcements = []BGPAnnouncement{base}
@@ -116,8 +118,8 @@ func (d *decoder) bgpAction(b *BGP, s *bgpSection, name, at string, key, n *yaml
 		return
 	}
 	switch {
-	case a.Kind == BGPFlowSpec && len(a.Rules) == 0:
-		d.errorf(orNode(rules, key), `action %q has no "rules", such as ["protocol udp source-port 53,123 then discard"]`, name)
+	case a.Kind == BGPFlowSpec && len(a.Rules) == 0 && !a.Found:
+		d.errorf(orNode(rules, key), `action %q has no "rules", such as ["protocol udp source-port 53,123 then discard"], and no "found: true"`, name)
 	case a.Kind == BGPDivert && !anyNextHop(a.Announcements):
 		d.errorf(key, `action %q has no "next_hop": the address that packets are diverted to`, name)
 	}

@@ -14,6 +14,7 @@ type Config struct {
 	Networks   Networks
 	Hostgroups []Hostgroup    // the group "default" first, then the others in the file's order
 	NeverBan   []netip.Prefix // sorted, without duplicates
+	Sources    Sources
 	Detection  Detection
 	Mitigation Mitigation
 	BGP        BGP
@@ -70,6 +71,12 @@ type Networks struct {
 	OpenVZ         bool           // and the addresses of OpenVZ containers
 }
 
+// Sources are what XDP knows the senders of packets by. The longest prefix that holds a source decides; one on both lists is allowed.
+type Sources struct {
+	Allow []netip.Prefix // pass all rules, though no ban; sorted, without duplicates
+	Block []netip.Prefix // are dropped; sorted, without duplicates
+}
+
 // Hostgroup is the policy for some of our hosts. All arrays are indexed by traffic.Incoming and traffic.Outgoing.
 type Hostgroup struct {
 	Name     string
@@ -85,6 +92,7 @@ type Hostgroup struct {
 	Drop     bool              // drop the packets of a host under attack
 	Notify   bool              // run the notify script
 	Actions  []string          // what BGP announces: names of BGP.Actions, in the file's order
+	Ladder   []Rung            // what is done in place of Drop, Notify and Actions, the weakest response first; none: those
 	BanTime  time.Duration     // least duration of a ban
 }
 
@@ -104,6 +112,8 @@ type Mitigation struct {
 	MaxActive      int           // mitigations in force at a time
 	MaxPerMinute   int           // new ones
 	Expiry         time.Duration // a kernel rule that the daemon does not renew ends after this
+	Probe          Probe
+	Tolerance      float64 // a rule in shadow is put in force when at least all but this part of the host's ordinary traffic would still pass
 }
 
 // Notify says who is told.

@@ -131,7 +131,10 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 		},
 		Flows:      flowsOf("../templates"),
 		Tunnels:    Default().Tunnels,
-		Mitigation: Mitigation{DryRun: true, KillSwitch: true, KillSwitchFile: "stop", MaxActive: 1, MaxPerMinute: 2, Expiry: time.Hour},
+		Mitigation: Mitigation{
+			DryRun: true, KillSwitch: true, KillSwitchFile: "stop", MaxActive: 1, MaxPerMinute: 2, Expiry: time.Hour,
+			Probe: Default().Mitigation.Probe, Tolerance: 0.2,
+		},
 		Notify:     Notify{Script{Path: "/bin/notify", Timeout: 100 * time.Millisecond, Concurrency: 1, Queue: 2}},
 		Sampling:   Sampling{SuspectRate: 1},
 		Memory:     Memory{Cells: 3 << 29},

@@ -33,6 +33,8 @@ func Default() *Config {
 			MaxActive:    1000,
 			MaxPerMinute: 100,
 			Expiry:       time.Minute,
+			Probe:        Probe{Look: 30 * time.Second, Most: 4 * time.Hour},
+			Tolerance:    0.2,
 		},
 		BGP: BGP{
 			OnStop:          BGPWithdraw,

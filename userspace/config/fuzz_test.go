@@ -63,7 +63,7 @@ func checkBGP(t *testing.T, c *Config) {
 	names := map[string]bool{}
 	for _, a := range c.BGP.Actions {
 		names[a.Name] = true
-		if len(a.Announcements) == 0 || (a.Kind == BGPFlowSpec) != (len(a.Rules) > 0) || a.OverNeverBan && a.Kind != BGPDivert {
+		if len(a.Announcements) == 0 || (a.Kind == BGPFlowSpec) != (len(a.Rules) > 0 || a.Found) || a.OverNeverBan && a.Kind != BGPDivert {
 			t.Errorf("got action %+v", a)
 		}
 		for family, floor := range []int{8, 16} {

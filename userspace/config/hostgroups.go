@@ -89,11 +89,13 @@ func (d *decoder) hostgroup(h *Hostgroup, s *bgpSection, at string, n *yaml.Node
 		field{"clear", d.clear(&h.Clear)},
 		field{"quiet", d.duration(&h.Quiet, 0, 24*time.Hour)},
 		field{"actions", d.groupActions(h, s)},
+		field{"ladder", d.ladder(h, s)},
 		field{"ban_time", d.duration(&h.BanTime, 0, 365*24*time.Hour)},
 	)
 	if window != nil && h.Average > 0 {
 		d.warnf(d.placeOf(window), `%q has no effect: the hostgroup has "average"; set it to off to use the window`, join(at, "window"))
 	}
+	d.checkWays(h, n)
 	h.Networks = distinct(g.networks)
 	return g
 }

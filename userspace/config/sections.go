@@ -18,6 +18,7 @@ const maxSocketPath = 103
 // config decodes the whole file into c, which holds the defaults.
 func (d *decoder) config(c *Config, root *yaml.Node) {
 	own, never, groups := ownNetworks{Networks: &c.Networks}, []placed(nil), []*group(nil)
+	var allow, block []placed
 	var interfaces *yaml.Node
 	var bgp bgpSection
 	var flows flowsSection
@@ -30,6 +31,10 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		field{"never_ban", d.section(
 			field{"prefixes", d.prefixes(&never)},
 			field{"files", d.files(&never)},
+		)},
+		field{"sources", d.section(
+			field{"allow", d.section(field{"prefixes", d.prefixes(&allow)}, field{"files", d.files(&allow)})},
+			field{"block", d.section(field{"prefixes", d.prefixes(&block)}, field{"files", d.files(&block)})},
 		)},
 		field{"detection", d.section(
 			field{"warm_up", d.duration(&c.Detection.WarmUp, 0, 10*time.Minute)},
@@ -44,6 +49,11 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			field{"max_active", d.count(&c.Mitigation.MaxActive, 1, 1e6)},
 			field{"max_per_minute", d.count(&c.Mitigation.MaxPerMinute, 1, 1e6)},
 			field{"expiry", d.duration(&c.Mitigation.Expiry, 5*time.Second, time.Hour)},
+			field{"probe", d.section(
+				field{"look", d.duration(&c.Mitigation.Probe.Look, time.Second, time.Hour)},
+				field{"most", d.duration(&c.Mitigation.Probe.Most, time.Second, 30*24*time.Hour)},
+			)},
+			field{"tolerance", d.clear(&c.Mitigation.Tolerance)},
 		)},
 		field{"bgp", func(at string, n *yaml.Node) { d.bgp(c, &bgp, at, n) }},
 		field{"flows", func(at string, n *yaml.Node) { d.flows(c, &flows, at, n) }},
@@ -76,6 +86,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 	)
 	c.Networks.Prefixes = distinct(own.prefixes)
 	c.NeverBan = distinct(never)
+	c.Sources = Sources{Allow: distinct(allow), Block: distinct(block)}
 	c.ListFiles = slices.Sorted(maps.Keys(d.lists))
 	d.checkGroups(c, &own, groups)
 	d.checkNeverBan(&own, never)

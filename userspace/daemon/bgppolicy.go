@@ -52,7 +52,7 @@ func announcePolicy(cfg *config.Config) announce.Policy {
 	for _, a := range b.Actions {
 		action := announce.Action{
 			Kind: kinds[a.Kind], Directions: a.Directions, Length: a.Length, Widest: a.Widest,
-			GroupPrefixes: a.GroupPrefixes, OverNeverBan: a.OverNeverBan, Rules: a.Rules,
+			GroupPrefixes: a.GroupPrefixes, OverNeverBan: a.OverNeverBan, Rules: a.Rules, Found: a.Found,
 		}
 		for _, n := range a.Announcements {
 			action.Announcements = append(action.Announcements, announce.Attributes(n))

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
@@ -58,6 +59,7 @@ type engine struct {
 	book        *investigate.Book
 	records     *records
 	rules       *ruleBook
+	auto        responder
 	members     atomic.Pointer[members]
 	inquiries   map[traffic.Target]*inquiry
 	aside       func(func())    // runs what takes its time
@@ -125,6 +127,9 @@ func (e *engine) tick(now time.Time) {
 	if e.unannounced {
 		e.unannounced = false
 		e.routers.update(e.manager.Bans())
+		e.respond(now)
+	} else if len(e.auto.Rules()) > 0 && !now.Before(e.auto.renew) {
+		e.respond(now)
 	}
 	if now.Sub(e.second) >= secondEvery {
 		e.everySecond(now)
@@ -153,6 +158,7 @@ func (e *engine) sample(now time.Time) {
 func (e *engine) observe(s *space, d hosts.Delta) {
 	group := s.group(d.Slot, d.Owner)
 	s.saw(d.Slot, d.To)
+	s.ordinary.Saw(d.Slot, d.Direction, d.Counts.Total.Packets, d.To)
 	e.totals.add(group, s.network(d.Slot, d.Owner), d.Owner.Addr().Is6(), d.Direction, &d.Counts)
 	o := detect.Observation{Host: d.Owner, Group: group, Direction: d.Direction, From: d.From, To: d.To, Counts: d.Counts}
 	e.detector.Observe(&o)
@@ -165,9 +171,7 @@ func (e *engine) everySecond(now time.Time) {
 	}
 	e.totals.close(now.Sub(e.second))
 	e.second = now
-	for _, o := range e.detector.Active() {
-		e.manager.Update(now, o.Target, e.rates(o.Target, traffic.Trip{}))
-	}
+	e.answer(now)
 	if e.rules.expire(now) {
 		if err := e.change(now, e.rules.list); err != nil {
 			e.log.Error("rules cannot be kept", "error", err)
@@ -182,6 +186,12 @@ func (e *engine) everySecond(now time.Time) {
 		e.routers.enforce(e.world.cfg, e.world.table, on)
 		e.unannounced = true
 		e.reenforce(now)
+		plane, cfg := e.world.plane, e.world.cfg
+		e.aside(func() { // long lists take their time
+			if err := setSources(plane, cfg, on); err != nil {
+				e.log.Error("lists of sources are not in force", "error", err)
+			}
+		})
 		e.perform(e.manager.SetPolicy(now, mitigatePolicy(e.world.cfg, e.world.table)))
 	}
 	e.publish.Store(e.snapshot())
@@ -234,6 +244,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		if s.Attack.Phase == traffic.PhaseOver {
 			e.packets.forget(s.Target)
 			e.leaveAlone(s.Target)
+			e.auto.Forget(s.Attack.ID)
 		} else {
 			e.packets.follow(s.Target)
 			e.lookInto(&s.Attack)
@@ -259,7 +270,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		e.suspect(s.Target, s.On)
 	case mitigate.StepLog:
 		e.log.Info("attack", "step", s.Message, "target", s.Target.String(), "direction", s.Target.Direction.String(), "attack_id", s.Attack.ID,
-			"trip", s.Attack.Trip.String(), "held", s.Held)
+			"trip", s.Attack.Trip.String(), "held", s.Held, "response", responseOf(&s.Ban))
 	}
 }
 
@@ -297,6 +308,7 @@ func (e *engine) rejudge(released traffic.Target) {
 
 // suspect raises the sampling rate of a host, or lowers it again. A prefix has too many packets to need it.
 func (e *engine) suspect(t traffic.Target, on bool) {
+	e.world.freeze(e.lastTick, t, on)
 	if t.Scope != traffic.ScopeHost || e.world.plane == nil {
 		return
 	}
@@ -307,6 +319,15 @@ func (e *engine) suspect(t traffic.Target, on bool) {
 	if err := e.world.plane.SetSuspect(slot, t.Direction, on); err != nil {
 		e.log.Error("sampling rate cannot be set", "target", t.String(), "error", err)
 	}
+}
+
+// responseOf says which rung is in force, what it does and why, for the log.
+func responseOf(b *traffic.Ban) string {
+	r := b.Response
+	if r == nil || len(r.History) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("rung %d of %d: %s, because %s", r.Rung, r.Rungs, r, r.History[len(r.History)-1].Why)
 }
 
 // liveAddresses are those found at run time, by source.

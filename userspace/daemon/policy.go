@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/netip"
 	"os"
+	"slices"
 
 	"weir/loader"
 	"weir/userspace/config"
@@ -10,6 +11,7 @@ import (
 	"weir/userspace/hosts"
 	"weir/userspace/mitigate"
 	"weir/userspace/networks"
+	"weir/userspace/traffic"
 )
 
 // tableOf makes the table of our networks from the configuration and the addresses found at run time.
@@ -48,6 +50,8 @@ func planOf(cfg *config.Config, l *networks.Layout) loader.Plan {
 		FoldHosts:  l.FoldHosts(),
 		PinPath:    cfg.Pin.Path,
 		Tunnels:    cfg.Tunnels,
+		Rules:      roomForRules,
+		Sources:    roomForSources(cfg),
 	}
 	for _, n := range l.DynamicNetworks() {
 		p.Dynamic = append(p.Dynamic, loader.Network{Prefix: n, Divided: networks.Divided(n)})
@@ -98,15 +102,41 @@ func mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
 	if !cfg.Notify.Script.Details {
 		p.DetailsAfter = -1
 	}
-	for _, g := range cfg.Hostgroups {
-		p.Groups[g.Name] = mitigate.GroupPolicy{
-			Drop:     g.Drop && m.Enabled,
-			Notify:   g.Notify,
-			Announce: len(g.Actions) > 0 && m.Enabled,
-			BanTime:  g.BanTime,
-		}
+	p.Probe = mitigate.Probe(m.Probe)
+	for i := range cfg.Hostgroups {
+		p.Groups[cfg.Hostgroups[i].Name] = groupPolicy(cfg, &cfg.Hostgroups[i])
 	}
 	return p
+}
+
+// groupPolicy is what is done about the attacks of a hostgroup. Where mitigation is off, all that is left of it is to tell.
+func groupPolicy(cfg *config.Config, g *config.Hostgroup) mitigate.GroupPolicy {
+	on := cfg.Mitigation.Enabled
+	p := mitigate.GroupPolicy{
+		Drop:     g.Drop && on,
+		Notify:   g.Notify,
+		Announce: len(g.Actions) > 0 && on,
+		BanTime:  g.BanTime,
+		Limits:   [traffic.ScopeCount][2]traffic.Limits{traffic.ScopeHost: g.Host, traffic.ScopePrefix: g.Prefix, traffic.ScopeGroup: g.Total},
+		Clear:    g.Clear,
+		Hides:    hides(cfg, g.Actions),
+	}
+	for _, r := range g.Ladder {
+		rung := mitigate.Rung{Notify: r.Notify, Over: r.Over, After: r.After, AtOnce: r.AtOnce, Classes: r.Classes, Hold: r.Hold}
+		if on {
+			rung.Drop, rung.Rules, rung.LimitPackets, rung.LimitBytes, rung.Challenge = r.Drop, r.Rules, r.LimitPackets, r.LimitBytes, r.Challenge
+			rung.Announce, rung.Hides = r.Actions, hides(cfg, r.Actions)
+		}
+		p.Ladder = append(p.Ladder, rung)
+	}
+	return p
+}
+
+// hides reports whether one of these actions has routers keep the traffic from us.
+func hides(cfg *config.Config, actions []string) bool {
+	return slices.ContainsFunc(cfg.BGP.Actions, func(a config.BGPAction) bool {
+		return a.Kind != config.BGPFlowSpec && slices.Contains(actions, a.Name)
+	})
 }
 
 // exists reports whether the file of a kill switch is there. One that cannot be looked at counts: the switch is for emergencies.

@@ -152,6 +152,11 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	old := d.world
+	if next.plane == old.plane && !sameSources(old.cfg, cfg) {
+		if err := setSources(next.plane, cfg, cfg.Mitigation.DryRun || cfg.Mitigation.KillSwitch || exists(cfg.Mitigation.KillSwitchFile)); err != nil {
+			return err
+		}
+	}
 	if err := d.updateInterfaces(ctx, cfg); err != nil {
 		if next.plane != old.plane {
 			err = errors.Join(err, next.close())
@@ -209,7 +214,7 @@ func (d *daemon) replace(ctx context.Context, next *world) error {
 // nextWorld is what cfg stands for: another data plane when hosts are counted elsewhere, else the same one with another table.
 func (d *daemon) nextWorld(cfg *config.Config) (*world, error) {
 	old := d.world
-	same := old.cfg.Memory == cfg.Memory
+	same := old.cfg.Memory == cfg.Memory && roomForSources(old.cfg) == roomForSources(cfg)
 	if same {
 		same = reflect.DeepEqual(prefixesOf(old.cfg, old.live), prefixesOf(cfg, d.live.all()))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"weir/loader"
 	"weir/userspace/api"
+	"weir/userspace/respond"
 	"weir/userspace/rulelint"
 	"weir/userspace/traffic"
 )
@@ -103,6 +104,7 @@ func (e *engine) applyRules(now time.Time, list []api.AppliedRule) error {
 		}
 		entries = append(entries, loader.RuleEntry{Rule: r.Rule, Mode: mode, Until: r.Until, ID: r.ID})
 	}
+	entries = append(entries, e.auto.entries(now, e.world.cfg.Mitigation.Expiry, e.harmless())...)
 	return e.world.plane.SetRules(now, entries)
 }
 
@@ -114,7 +116,7 @@ func (e *engine) harmless() bool {
 
 // reenforce is applyRules after something around the rules has changed.
 func (e *engine) reenforce(now time.Time) {
-	if len(e.rules.list) == 0 {
+	if len(e.rules.list)+len(e.auto.Rules()) == 0 {
 		return
 	}
 	if err := e.applyRules(now, e.rules.list); err != nil {
@@ -124,7 +126,7 @@ func (e *engine) reenforce(now time.Time) {
 
 // rulesNow is the rules in force with what they have done.
 func (e *engine) rulesNow() (api.RuleStatus, error) {
-	s := api.RuleStatus{Rules: slices.Clone(e.rules.list), Shadow: e.harmless()}
+	s := api.RuleStatus{Rules: append(slices.Clone(e.rules.list), e.auto.applied(e.world.cfg.Mitigation.Expiry)...), Shadow: e.harmless()}
 	if e.world.plane == nil {
 		return s, nil
 	}
@@ -140,6 +142,24 @@ func (e *engine) rulesNow() (api.RuleStatus, error) {
 		}
 	}
 	return s, nil
+}
+
+// rulesCounted is how many rules are in force, and how many of them only count.
+func (e *engine) rulesCounted() (all, shadow int) {
+	for _, r := range e.rules.list {
+		if all++; r.Shadow || e.harmless() {
+			shadow++
+		}
+	}
+	for _, a := range e.auto.Rules() {
+		if a.Purpose == respond.Count {
+			continue
+		}
+		if all++; a.Shadow || e.harmless() {
+			shadow++
+		}
+	}
+	return all, shadow
 }
 
 // addRules puts rules in force behind those that are.
@@ -214,7 +234,7 @@ func (e *engine) refusesRule(r *traffic.Rule) string {
 	return strings.Join(reasons, "; ")
 }
 
-// deleteRules takes rules out of force.
+// deleteRules takes rules out of force. Automatic ones stay out for as long as their attack lasts.
 func (e *engine) deleteRules(now time.Time, ids []uint64, all bool) (gone []api.AppliedRule, err error) {
 	var stay []api.AppliedRule
 	for _, r := range e.rules.list {
@@ -224,11 +244,18 @@ func (e *engine) deleteRules(now time.Time, ids []uint64, all bool) (gone []api.
 			stay = append(stay, r)
 		}
 	}
+	automatic := e.auto.applied(e.world.cfg.Mitigation.Expiry)
+	for _, r := range automatic {
+		if all || slices.Contains(ids, r.ID) {
+			gone = append(gone, r)
+		}
+	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(gone, func(r api.AppliedRule) bool { return r.ID == id }) {
 			return nil, api.NotFound(fmt.Errorf("rule %d: there is none; `weir rules list` lists them", id))
 		}
 	}
+	e.auto.Remove(ids, all)
 	return gone, e.change(now, stay)
 }
 

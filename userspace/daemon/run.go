@@ -22,6 +22,7 @@ import (
 	"weir/userspace/netsource"
 	"weir/userspace/notify"
 	"weir/userspace/packet"
+	"weir/userspace/respond"
 	"weir/userspace/store"
 	"weir/userspace/traffic"
 )
@@ -60,7 +61,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	now := time.Now()
 	inside := cfg.Tunnels.Effective()
 	d := &daemon{engine: &engine{
-		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), frames: frames, tunnels: inside.Any(), packets: newEvidence(), inquiries: map[traffic.Target]*inquiry{}, started: now, loaded: now, second: now,
+		log: o.Log.With("component", "daemon"), opts: o, commands: make(chan func(time.Time)), frames: frames, tunnels: inside.Any(), packets: newEvidence(), inquiries: map[traffic.Target]*inquiry{}, auto: responder{Book: respond.New(roomForRules)}, started: now, loaded: now, second: now,
 	}}
 	if err := d.findLive(cfg); err != nil {
 		return err

@@ -24,6 +24,9 @@ func (e *engine) snapshot() *metrics.Snapshot {
 		MitigationsAutomatic: stats.AutoBans,
 		MitigationsManual:    stats.ManualBans,
 		MitigationsLifted:    stats.Lifted,
+		Escalations:          stats.Escalations,
+		Deescalations:        stats.Deescalations,
+		RulesLeftOut:         e.auto.left,
 		MitigationsRefused:   map[string]uint64{},
 		DryRun:               stats.DryRun,
 		KillSwitch:           stats.KillSwitch,
@@ -37,6 +40,7 @@ func (e *engine) snapshot() *metrics.Snapshot {
 	for r := mitigate.RefusalNone + 1; r < mitigate.RefusalCount; r++ {
 		s.MitigationsRefused[r.String()] = stats.Refused[r]
 	}
+	s.RulesInForce, s.RulesShadow = e.rulesCounted()
 	e.addCounters(s, &counters)
 	s.Losses[metrics.LossTracking] = detected.Unwatched + detected.AreasRefused + detected.AreasUnwatched
 	s.Losses[metrics.LossWatchers] = e.server.Stats().Missed

@@ -21,6 +21,8 @@ type space struct {
 	numbers map[netip.Prefix]int // of the networks in the table's list
 	seen    []uint32             // by slot: when something was last counted for it, in seconds since the space began
 	began   time.Time
+
+	ordinary *hosts.Ordinary
 }
 
 // cells knows who has which slot on demand.
@@ -31,7 +33,7 @@ type cells interface {
 }
 
 func newSpace(l *networks.Layout, c cells, shards []hosts.Shard, t *networks.Table, now time.Time) *space {
-	s := &space{layout: l, cells: c, began: now, seen: make([]uint32, l.Slots())}
+	s := &space{layout: l, cells: c, began: now, seen: make([]uint32, l.Slots()), ordinary: hosts.NewOrdinary(l.Slots(), now)}
 	s.meter = hosts.NewMeter(s.owner, l.Slots(), shards)
 	s.setTable(t)
 	return s
@@ -118,6 +120,21 @@ func (s *space) slotsIn(p netip.Prefix) iter.Seq[uint32] {
 	}
 }
 
+// eachIn calls f for the slot of a host, or those of all hosts in a prefix.
+func (s *space) eachIn(p netip.Prefix, f func(slot uint32)) {
+	switch {
+	case !p.IsValid():
+	case p.IsSingleIP():
+		if slot, ok := s.find(p.Addr()); ok {
+			f(slot)
+		}
+	default:
+		for slot := range s.slotsIn(p) {
+			f(slot)
+		}
+	}
+}
+
 // offset is how many IPv4 addresses lie between two.
 func offset(a, from netip.Addr) uint32 {
 	x, y := a.As4(), from.As4()
@@ -137,6 +154,7 @@ func (s *space) reclaim(now time.Time) error {
 	for _, slot := range freed {
 		s.meter.Release(slot)
 		s.groups[slot], s.within[slot] = 0, 0
+		s.ordinary.Release(slot, now)
 	}
 	return err
 }

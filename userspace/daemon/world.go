@@ -59,6 +59,10 @@ func (w *world) addKernel(now time.Time) error {
 	if w.plane, err = loader.Load(planOf(w.cfg, layout)); err != nil {
 		return err
 	}
+	m := &w.cfg.Mitigation
+	if err := setSources(w.plane, w.cfg, m.DryRun || m.KillSwitch || exists(m.KillSwitchFile)); err != nil {
+		return errors.Join(err, w.plane.Close())
+	}
 	var shards []hosts.Shard
 	for _, s := range w.plane.Shards() {
 		shards = append(shards, hosts.Shard{Cells: s.Cells, Hot: s.Hot, FlowFill: s.FlowFill})

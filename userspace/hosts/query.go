@@ -3,6 +3,7 @@ package hosts
 import (
 	"cmp"
 	"math/bits"
+	"net/netip"
 	"slices"
 
 	"weir/userspace/traffic"
@@ -97,6 +98,18 @@ func (m *Meter) Top(dir traffic.Direction, metric traffic.Metric, n int) []Host 
 		}
 	}
 	return hosts
+}
+
+// Busy calls f for each host that has any rate in a direction or another, with both, in the order of slots.
+func (m *Meter) Busy(f func(slot uint32, owner netip.Prefix, rate traffic.TwoWay)) {
+	for word := range m.busy[traffic.Incoming] {
+		for busy := m.busy[traffic.Incoming][word] | m.busy[traffic.Outgoing][word]; busy != 0; busy &= busy - 1 {
+			slot := uint32(word*64 + bits.TrailingZeros64(busy))
+			if owner, ok := m.owner(slot); ok {
+				f(slot, owner, traffic.TwoWay{Incoming: m.Rate(slot, traffic.Incoming), Outgoing: m.Rate(slot, traffic.Outgoing)})
+			}
+		}
+	}
 }
 
 // lowest is a binary heap with the lowest rate of those kept at the front: what the next better one replaces.

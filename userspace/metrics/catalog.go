@@ -37,6 +37,9 @@ const (
 	mitigationsDropping
 	mitigationsStarted
 	mitigationsLifted
+	ladderSteps
+	rulesInForce
+	rulesLeftOut
 	mitigationsRefused
 	mitigationDryRun
 	mitigationKillSwitch
@@ -146,6 +149,9 @@ func catalog() [idCount]metric {
 		mitigationsDropping:  {"weir_mitigations_dropping", gauge, "Bans in force that drop packets.", nil},
 		mitigationsStarted:   {"weir_mitigations_started_total", counter, "Bans begun since the start, by origin: automatic or manual.", []string{"origin"}},
 		mitigationsLifted:    {"weir_mitigations_lifted_total", counter, "Bans ended since the start.", nil},
+		ladderSteps:          {"weir_ladder_steps_total", counter, "Steps of attacks on their hostgroups' ladders, by way: up or down.", []string{"way"}},
+		rulesInForce:         {"weir_rules", gauge, "Rules in XDP, by hand and by ladders, by mode: enforced or shadow.", []string{"mode"}},
+		rulesLeftOut:         {"weir_rules_left_out", gauge, "Rules that ladders ask for and XDP has no room for.", nil},
 		mitigationsRefused:   {"weir_mitigations_refused_total", counter, "Attacks left alone and bans by hand refused, by the guard that did it.", []string{"reason"}},
 		mitigationDryRun:     {"weir_mitigation_dry_run", gauge, "1 while mitigations are decided and reported only.", nil},
 		mitigationKillSwitch: {"weir_mitigation_kill_switch", gauge, "1 while the kill switch keeps everything released.", nil},

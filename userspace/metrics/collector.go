@@ -158,6 +158,11 @@ func (s scrape) attacks(now *Snapshot) {
 	s.put(mitigationsStarted, float64(now.MitigationsAutomatic), "automatic")
 	s.put(mitigationsStarted, float64(now.MitigationsManual), "manual")
 	s.put(mitigationsLifted, float64(now.MitigationsLifted))
+	s.put(ladderSteps, float64(now.Escalations), "up")
+	s.put(ladderSteps, float64(now.Deescalations), "down")
+	s.put(rulesInForce, float64(now.RulesInForce-now.RulesShadow), "enforced")
+	s.put(rulesInForce, float64(now.RulesShadow), "shadow")
+	s.put(rulesLeftOut, float64(now.RulesLeftOut))
 	for reason, n := range now.MitigationsRefused {
 		s.put(mitigationsRefused, float64(n), reason)
 	}

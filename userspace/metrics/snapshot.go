@@ -68,6 +68,11 @@ type Snapshot struct {
 	MitigationsAutomatic uint64            // begun by detection
 	MitigationsManual    uint64            // begun by hand
 	MitigationsLifted    uint64            // ended
+	Escalations          uint64            // steps up a ladder
+	Deescalations        uint64            // steps down
+	RulesInForce         int               // in XDP, by hand and by ladders
+	RulesShadow          int               // of those, the ones that only count
+	RulesLeftOut         int               // for which there was no room
 	MitigationsRefused   map[string]uint64 // by the guard's name; those that never refused may be in it with 0
 	DryRun, KillSwitch   bool
 

@@ -69,6 +69,10 @@ func (m *Manager) resume(a *attack, e traffic.Event, rates traffic.TwoWay) {
 	if a.Ban.Active() {
 		m.record(a)
 		m.log(a, "attack goes on")
+		if !a.ladder.look.IsZero() {
+			a.ladder.passing = *inDirection(&a.Attack, &rates)
+			m.move(a)
+		}
 	} else {
 		m.decide(a)
 	}
@@ -108,11 +112,18 @@ func (m *Manager) decide(a *attack) {
 	}
 	g := m.policy.group(a.group)
 	ban := traffic.Ban{Drop: g.Drop && a.Attack.Target.Scope != traffic.ScopeGroup, Notified: g.Notify}
-	if g.BanTime >= 0 {
-		ban.Until = m.now.Add(g.BanTime)
+	if held := m.banTime(a, &g); held >= 0 {
+		ban.Until = m.now.Add(held)
 	}
 	m.recent = append(m.recent, m.now)
 	m.stats.AutoBans++
+	if len(g.Ladder) > 0 {
+		rung, why := m.firstRung(a, &g)
+		a.Ban = traffic.Ban{}
+		a.take(&g, rung, m.now, why, false)
+		ban.Drop, ban.Response, ban.Notified = a.Ban.Drop, a.Ban.Response, g.Ladder[rung].Notify
+		a.Ban = traffic.Ban{}
+	}
 	m.engage(a, ban)
 	if a.Ban.Notified && m.policy.DetailsAfter >= 0 {
 		a.details = m.now.Add(m.policy.DetailsAfter)
@@ -132,9 +143,9 @@ func (m *Manager) refusal(a *attack) Refusal {
 		return RefusalNotOurs
 	case m.policy.KillSwitch:
 		return RefusalKillSwitch
-	case !g.Drop && !g.Notify && !g.Announce:
+	case len(g.Ladder) == 0 && !g.Drop && !g.Notify && !g.Announce:
 		return RefusalNoAction
-	case !host && !g.Notify && !g.Announce:
+	case len(g.Ladder) == 0 && !host && !g.Notify && !g.Announce:
 		return RefusalGroup
 	case m.now.Before(m.holdOff[a.key]):
 		return RefusalHoldOff
@@ -206,6 +217,7 @@ func (m *Manager) engage(a *attack, ban traffic.Ban) {
 // lift takes a ban off. An attack that goes on is followed further, held for the reason why; one that has ended is over.
 func (m *Manager) lift(a *attack, why Refusal, message string) {
 	dropped := a.Ban.Drops()
+	m.remember(a)
 	m.bans--
 	m.stats.Lifted++
 	a.Ban.Lifted = m.now

@@ -21,11 +21,12 @@ type attack struct {
 	refresh   time.Time // when the record, and the kernel's rule with it, is renewed
 	details   time.Time // when the script is given the details; zero: not, or done
 	updated   time.Time // of Rate
+	ladder    position
 }
 
 // expired reports whether nothing holds the ban any more.
 func (a *attack) expired(now time.Time) bool {
-	return a.Ban.Active() && !a.ongoing && !a.Ban.Until.IsZero() && !now.Before(a.Ban.Until)
+	return a.Ban.Active() && !a.ongoing && !a.Ban.Until.IsZero() && !now.Before(a.Ban.Until) && !a.mayBeHidden()
 }
 
 // phase says where the attack is in its life, by what is true of it.
@@ -35,7 +36,7 @@ func (a *attack) phase() traffic.Phase {
 		return traffic.PhaseOver
 	case !a.ongoing && !a.Attack.Manual:
 		return traffic.PhaseCooling
-	case a.Ban.Drops():
+	case a.Ban.Mitigates():
 		return traffic.PhaseMitigated
 	}
 	return traffic.PhaseActive
@@ -50,8 +51,9 @@ type Manager struct {
 	attacks  map[key]*attack
 	suspects map[key]traffic.Target
 	holdOff  map[key]time.Time
-	recent   []time.Time // when the automatic bans of the last minute began
-	bans     int         // in force
+	again    map[key]again // of targets whose attack was hidden until a moment ago
+	recent   []time.Time   // when the automatic bans of the last minute began
+	bans     int           // in force
 	history  []traffic.Record
 	stats    Stats
 	steps    []Step
@@ -64,6 +66,7 @@ func New(p Policy) *Manager {
 		attacks:  map[key]*attack{},
 		suspects: map[key]traffic.Target{},
 		holdOff:  map[key]time.Time{},
+		again:    map[key]again{},
 	}
 }
 
@@ -124,6 +127,7 @@ func (m *Manager) tick(a *attack) {
 	if a.why.temporary() {
 		m.decide(a)
 	}
+	m.move(a)
 	if !a.details.IsZero() && !m.now.Before(a.details) {
 		a.details = time.Time{}
 		m.notify(a, ActionDetails)
@@ -145,12 +149,13 @@ func (m *Manager) renew(a *attack) {
 	}
 }
 
-// Update keeps the figures of a target's attack current: rates are per second, since the last Update. Targets that are not under attack are ignored.
-func (m *Manager) Update(now time.Time, target traffic.Target, rates traffic.TwoWay) {
+// Update keeps the figures of a target's attack current: rates are per second, since the last Update; passing is what of them, in the attack's
+// direction, nothing holds back. Targets that are not under attack are ignored.
+func (m *Manager) Update(now time.Time, target traffic.Target, rates traffic.TwoWay, passing traffic.Counts) []Step {
 	m.enter(now)
 	a := m.attacks[keyOf(target)]
 	if a == nil {
-		return
+		return nil
 	}
 	if a.ongoing || a.Attack.Manual {
 		measure(&a.Attack, rates, m.now.Sub(a.updated))
@@ -158,6 +163,12 @@ func (m *Manager) Update(now time.Time, target traffic.Target, rates traffic.Two
 		a.Attack.Rate = rates
 	}
 	a.updated = m.now
+	a.ladder.passing = passing
+	m.move(a)
+	if a.expired(m.now) {
+		m.wake(m.now)
+	}
+	return m.leave()
 }
 
 // Describe keeps what a target's attack is made of. Targets that are not under attack are ignored.
@@ -166,6 +177,7 @@ func (m *Manager) Describe(now time.Time, target traffic.Target, is *traffic.Ana
 	if a := m.attacks[keyOf(target)]; a != nil {
 		a.Attack.Analysis = is
 		m.record(a)
+		m.move(a)
 	}
 	return m.leave()
 }
@@ -213,6 +225,11 @@ func (m *Manager) forget() {
 			delete(m.holdOff, k)
 		}
 	}
+	for k, last := range m.again {
+		if !m.now.Before(last.until) {
+			delete(m.again, k)
+		}
+	}
 }
 
 func (m *Manager) enter(now time.Time) {
@@ -239,7 +256,7 @@ func (m *Manager) schedule(a *attack) {
 	m.wake(a.refresh)
 	m.wake(a.details)
 	m.wake(a.confirmBy)
-	if a.Ban.Active() && !a.ongoing {
+	if a.Ban.Active() && !a.ongoing && !a.mayBeHidden() {
 		m.wake(a.Ban.Until)
 	}
 	if a.why.temporary() {

@@ -249,11 +249,11 @@ func TestFigures(t *testing.T) {
 	}
 	m.Handle(start, traffic.Event{Kind: traffic.EventStarted, Target: victim, At: start, Started: start.Add(-time.Second), Hosts: 1,
 		Trip: traffic.Trip{Metric: traffic.PPS, Count: 1000}}, rate(1000))
-	m.Update(start.Add(2*time.Second), victim, rate(5000))
-	m.Update(start.Add(3*time.Second), victim, rate(400))
-	m.Update(start.Add(3*time.Second), another, rate(400))
+	m.Update(start.Add(2*time.Second), victim, rate(5000), traffic.Counts{})
+	m.Update(start.Add(3*time.Second), victim, rate(400), traffic.Counts{})
+	m.Update(start.Add(3*time.Second), another, rate(400), traffic.Counts{})
 	m.Handle(start.Add(4*time.Second), traffic.Event{Kind: traffic.EventEnded, Target: victim, At: start.Add(4 * time.Second)}, rate(10))
-	m.Update(start.Add(5*time.Second), victim, rate(20))
+	m.Update(start.Add(5*time.Second), victim, rate(20), traffic.Counts{})
 
 	got := m.Attacks()
 	want := []traffic.Record{{

@@ -3,6 +3,8 @@ package mitigate
 import (
 	"net/netip"
 	"time"
+
+	"weir/userspace/traffic"
 )
 
 // What a Policy's zero fields stand for.
@@ -16,6 +18,10 @@ const (
 	DefaultConfirm      = time.Minute
 	DefaultMaxTracked   = 10000
 	DefaultHistory      = 1000
+	DefaultClear        = 0.8
+	DefaultHold         = time.Minute
+	DefaultLook         = 30 * time.Second
+	DefaultMost         = 4 * time.Hour
 )
 
 // Forever as a ban time: the ban ends by hand only, as FastNetMon's ban_time = 0 has it.
@@ -33,6 +39,39 @@ type GroupPolicy struct {
 	// BanTime is how long a ban holds at least; it ends when that time is over and the attack has ended.
 	// 0: it ends with the attack. Forever: it ends by hand only.
 	BanTime time.Duration
+
+	// Ladder, where there is one, is what is done in place of Drop, Announce and Notify, the weakest response first.
+	Ladder []Rung
+	Limits [traffic.ScopeCount][2]traffic.Limits // the thresholds, by scope and direction: what still passes is held against them
+	Clear  float64                               // what passes is calm under this part of them; 0: DefaultClear
+
+	// Hides: what is announced keeps the attack from us. Where it is still there after a ban, the next ban is twice as long.
+	Hides bool
+}
+
+// Rung is one response of a ladder, and when it is taken. Everything that it does is in it: what is in force on the rung below ends.
+type Rung struct {
+	Drop   bool // drop all packets of the target in the kernel
+	Notify bool // call the script, when an attack first comes to a rung that does
+
+	Rules        traffic.RuleUse // of the rules that the analysis has found
+	LimitPackets uint64          // per second, 0: none
+	LimitBytes   uint64          // per second, 0: none
+	Challenge    traffic.Challenge
+	Announce     []string // names of BGP actions
+	Hides        bool     // one of them keeps the attack from us: a blackhole, a diversion
+
+	Over    float64        // it is climbed to when more than so many times a threshold passes on the rung below; 0: 1
+	After   time.Duration  // ... for so long
+	AtOnce  traffic.Limits // what passes over one of these, per second, goes straight to this rung
+	Classes []string       // patterns of path.Match: it is for attacks of these classes only; none: for all
+	Hold    time.Duration  // so long after the last excess, the rung below is tried; 0: DefaultHold
+}
+
+// Probe is how it is found out whether an attack is still there: a response ends, and what passes then is looked at.
+type Probe struct {
+	Look time.Duration // for so long; 0: DefaultLook
+	Most time.Duration // a response that was needed again is held twice as long as before, at most so long; 0: DefaultMost
 }
 
 // Policy decides what is done about attacks. Its functions are called from the Manager's methods and must be quick.
@@ -51,6 +90,8 @@ type Policy struct {
 	HoldOff      time.Duration // how long an unban by hand keeps the target from being banned automatically; negative: not at all
 	DetailsAfter time.Duration // how long after a ban the script is given the packets sampled since; negative: never
 	Confirm      time.Duration // how long a restored attack is taken to go on without the detector having seen it again
+
+	Probe Probe
 
 	MaxTracked int // attacks followed at a time; more are counted and left alone
 	History    int // attacks remembered after they are over
@@ -78,6 +119,8 @@ func (p Policy) withDefaults() Policy {
 	setTime(&p.HoldOff, DefaultHoldOff)
 	setTime(&p.DetailsAfter, DefaultDetailsAfter)
 	setTime(&p.Confirm, DefaultConfirm)
+	setTime(&p.Probe.Look, DefaultLook)
+	setTime(&p.Probe.Most, DefaultMost)
 	if !p.Manual.Drop && !p.Manual.Notify {
 		p.Manual.Drop = true
 	}

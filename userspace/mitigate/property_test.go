@@ -2,6 +2,7 @@ package mitigate
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -31,6 +32,9 @@ func newWorld(t testing.TB) *world {
 	}
 	w.policy = with(func(p *Policy) {
 		p.MaxActive, p.MaxPerMinute, p.DetailsAfter = worldMaxActive, 5, time.Second
+		p.Groups = maps.Clone(p.Groups)
+		p.Groups["ladder"] = ladderPolicy(func(g *GroupPolicy) { g.Ladder[1].Drop = true }).Groups[fallbackGroup]
+		p.Probe = Probe{Look: 10 * time.Second, Most: time.Minute}
 		p.NeverBan = func(q netip.Prefix) bool {
 			for n := range w.never {
 				if n.Overlaps(q) {
@@ -150,6 +154,7 @@ var worldTargets = func() []traffic.Target {
 		out = append(out, hostTarget(fmt.Sprintf("192.0.2.%d", i)))
 	}
 	out[4].Direction, out[5].Group = traffic.Outgoing, "short"
+	out[2].Group, out[3].Group = "ladder", "ladder"
 	return append(out, prefixTarget("192.0.2.0/29"), hostTarget("198.51.100.1"), traffic.Target{Scope: traffic.ScopeGroup, Group: "script"})
 }()
 
@@ -187,11 +192,16 @@ func (w *world) act(what, which, how byte) {
 		if how%8 == 2 && target.Prefix.IsValid() {
 			w.never[target.Prefix] = true
 		}
+		if g := w.policy.Groups["ladder"]; how%8 == 3 {
+			all := ladderPolicy().Groups[fallbackGroup].Ladder
+			g.Ladder = all[:int(how/8)%(len(all)+1)]
+			w.policy.Groups["ladder"] = g
+		}
 		w.take(w.m.SetPolicy(w.now, w.policy))
 	case 9:
 		w.restart()
 	case 10:
-		w.m.Update(w.now, target, flood)
+		w.take(w.m.Update(w.now, target, flood, incoming(uint64(how)*20).Incoming))
 	}
 	w.take(w.m.Tick(w.now))
 	w.check()
@@ -205,6 +215,9 @@ func (w *world) settle() {
 	}
 	for range 200 {
 		w.now = w.now.Add(20 * time.Second)
+		for _, r := range w.m.Bans() { // nothing arrives any more
+			w.take(w.m.Update(w.now, r.Attack.Target, traffic.TwoWay{}, traffic.Counts{}))
+		}
 		w.take(w.m.Tick(w.now))
 		w.check()
 	}

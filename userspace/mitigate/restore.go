@@ -44,6 +44,12 @@ func (m *Manager) adopt(k key, r traffic.Record) {
 		ongoing: !r.Attack.Manual && r.Attack.Phase != traffic.PhaseCooling,
 		refresh: m.now.Add(m.policy.RuleTime / 2),
 	}
+	if on := r.Ban.Response; on != nil {
+		a.ladder = position{rung: max(on.Rung-1, 0), hold: DefaultHold}
+		if ladder := m.policy.group(a.group).Ladder; a.ladder.rung < len(ladder) {
+			a.ladder.hold = ladder[a.ladder.rung].hold()
+		}
+	}
 	if a.ongoing {
 		a.confirmBy = m.now.Add(m.policy.Confirm)
 	}
@@ -126,9 +132,44 @@ func (m *Manager) review(a *attack) {
 		m.lift(a, RefusalNone, "ban lifted: its time is over and the attack has ended")
 	case b.Active() && b.DryRun != m.policy.DryRun:
 		m.remake(a)
+	case b.Active() && !b.Manual:
+		m.regroup(a)
 	default:
 		m.decide(a)
 	}
+}
+
+// regroup gives a ban the response that its hostgroup has now: its ladder, or its actions, may be another than when it began.
+func (m *Manager) regroup(a *attack) {
+	g := m.policy.group(a.group)
+	r := a.Ban.Response
+	switch {
+	case len(g.Ladder) == 0 && r == nil:
+	case len(g.Ladder) == 0:
+		dropped := a.Ban.Drops()
+		a.Ban.Response, a.Ban.Drop = nil, g.Drop && a.Attack.Target.Scope != traffic.ScopeGroup
+		a.Attack.Phase = a.phase()
+		m.record(a)
+		if a.Ban.Drops() && !dropped {
+			m.block(a)
+		} else if dropped && !a.Ban.Drops() {
+			m.steps = append(m.steps, Step{Kind: StepRelease, Target: a.Attack.Target, Record: a.Record})
+		}
+	case r == nil:
+		rung, why := m.firstRung(a, &g)
+		m.respond(a, rung, why, false)
+	default:
+		rung := max(min(r.Rung, len(g.Ladder)), 1) - 1
+		if a.ladder.rung = min(a.ladder.rung, rung); !g.Ladder[rung].is(r) {
+			m.respond(a, rung, "the configuration has changed", false)
+		}
+	}
+}
+
+// is reports whether a rung is what a response does.
+func (g *Rung) is(r *traffic.Response) bool {
+	return g.Rules == r.Rules && g.LimitPackets == r.LimitPackets && g.LimitBytes == r.LimitBytes && g.Challenge == r.Challenge &&
+		slices.Equal(g.Announce, r.Announce)
 }
 
 // remake makes a dry ban real or a real one dry.

@@ -61,16 +61,19 @@ type Stats struct {
 	Bans     int                     // in force, by hand, dry and script-only ones included
 	Dropping int                     // of those, the ones that the kernel is to enforce
 
-	Attacks     uint64               // begun
-	AutoBans    uint64               // bans begun by detection
-	ManualBans  uint64               // bans begun by hand
-	Lifted      uint64               // bans ended
-	Restored    uint64               // bans taken over from before a restart
-	Renewals    uint64               // kernel rules renewed
-	Unconfirmed uint64               // restored attacks that the detector did not see again
-	Ignored     uint64               // events that made no sense: an unknown target's end, an impossible target, a second start
-	Unreadable  uint64               // records that could not be restored
-	Refused     [RefusalCount]uint64 // attacks (each counted once per reason) and bans by hand, by reason
+	Attacks    uint64 // begun
+	AutoBans   uint64 // bans begun by detection
+	ManualBans uint64 // bans begun by hand
+	Lifted     uint64 // bans ended
+	Restored   uint64 // bans taken over from before a restart
+	Renewals   uint64 // kernel rules renewed
+
+	Escalations   uint64               // steps up a ladder
+	Deescalations uint64               // steps down
+	Unconfirmed   uint64               // restored attacks that the detector did not see again
+	Ignored       uint64               // events that made no sense: an unknown target's end, an impossible target, a second start
+	Unreadable    uint64               // records that could not be restored
+	Refused       [RefusalCount]uint64 // attacks (each counted once per reason) and bans by hand, by reason
 
 	DryRun     bool
 	KillSwitch bool

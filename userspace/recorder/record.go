@@ -72,6 +72,8 @@ type ban struct {
 	Manual   bool      `json:"manual"`
 	Reason   string    `json:"reason,omitempty"`
 	Power    uint64    `json:"power"` // packets per second when it began
+
+	Response *traffic.Response `json:"response,omitempty"`
 }
 
 // encode writes a record.

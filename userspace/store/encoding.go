@@ -67,6 +67,8 @@ type ban struct {
 	Manual   bool      `json:"manual,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Power    uint64    `json:"power"`
+
+	Response *traffic.Response `json:"response,omitempty"`
 }
 
 // encode writes a record as JSON of the current version.

@@ -13,6 +13,7 @@ type Ban struct {
 	Manual   bool      // by hand
 	Reason   string    // by hand: why, in the operator's words
 	Power    uint64    // packets per second in the attack's direction when the ban began
+	Response *Response // the rung of the hostgroup's ladder that is in force; nil: the hostgroup's actions
 }
 
 // Active reports whether the ban is in force, if only as a dry run.
@@ -20,6 +21,26 @@ func (b *Ban) Active() bool { return !b.Since.IsZero() && b.Lifted.IsZero() }
 
 // Drops reports whether the kernel is to drop the target's packets now.
 func (b *Ban) Drops() bool { return b.Active() && b.Drop && !b.DryRun }
+
+// Mitigates reports whether something holds the attack back now, as far as Weir itself decides.
+func (b *Ban) Mitigates() bool {
+	return b.Drops() || b.Active() && !b.DryRun && b.Response != nil && b.Response.Acts()
+}
+
+// Does says in short what the ban does: "drop, rtbh", or "watch" when that is nothing. What a hostgroup's actions announce is not in it.
+func (b *Ban) Does() string {
+	text := "watch"
+	if b.Response != nil {
+		text = b.Response.String()
+	}
+	switch {
+	case b.Drop && text == "watch":
+		return "drop"
+	case b.Drop:
+		return "drop, " + text
+	}
+	return text
+}
 
 // Record is an attack and what was done about it. It is a value: whoever holds one holds a snapshot.
 type Record struct {

@@ -2024,6 +2024,7 @@ type BanEntry struct {
 	Notified      bool                   `protobuf:"varint,11,opt,name=notified,proto3" json:"notified,omitempty"`           // the script was told
 	DryRun        bool                   `protobuf:"varint,12,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // decided and recorded only
 	Dropped       *Count                 `protobuf:"bytes,13,opt,name=dropped,proto3" json:"dropped,omitempty"`              // of the target's traffic in this direction, since its attack started
+	Response      *Response              `protobuf:"bytes,14,opt,name=response,proto3" json:"response,omitempty"`            // absent: the hostgroup has no ladder, or the ban is by hand
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2149,6 +2150,167 @@ func (x *BanEntry) GetDropped() *Count {
 	return nil
 }
 
+func (x *BanEntry) GetResponse() *Response {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+// Response is the rung of a hostgroup's ladder that is in force.
+type Response struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rung          uint32                 `protobuf:"varint,1,opt,name=rung,proto3" json:"rung,omitempty"`   // from 1, the weakest
+	Rungs         uint32                 `protobuf:"varint,2,opt,name=rungs,proto3" json:"rungs,omitempty"` // of the ladder
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Does          string                 `protobuf:"bytes,4,opt,name=does,proto3" json:"does,omitempty"`        // such as "filter, limit 50000 pps"
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`          // with the arithmetic
+	Probing       bool                   `protobuf:"varint,6,opt,name=probing,proto3" json:"probing,omitempty"` // a stronger response has just ended, to see whether the attack is still there
+	History       []*RungChange          `protobuf:"bytes,7,rep,name=history,proto3" json:"history,omitempty"`  // the oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Response) Reset() {
+	*x = Response{}
+	mi := &file_weirpb_weir_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Response) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Response) ProtoMessage() {}
+
+func (x *Response) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Response.ProtoReflect.Descriptor instead.
+func (*Response) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Response) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
+	}
+	return 0
+}
+
+func (x *Response) GetRungs() uint32 {
+	if x != nil {
+		return x.Rungs
+	}
+	return 0
+}
+
+func (x *Response) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Response) GetDoes() string {
+	if x != nil {
+		return x.Does
+	}
+	return ""
+}
+
+func (x *Response) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Response) GetProbing() bool {
+	if x != nil {
+		return x.Probing
+	}
+	return false
+}
+
+func (x *Response) GetHistory() []*RungChange {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+// RungChange is one step on a ladder.
+type RungChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	Rung          uint32                 `protobuf:"varint,2,opt,name=rung,proto3" json:"rung,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RungChange) Reset() {
+	*x = RungChange{}
+	mi := &file_weirpb_weir_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RungChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RungChange) ProtoMessage() {}
+
+func (x *RungChange) ProtoReflect() protoreflect.Message {
+	mi := &file_weirpb_weir_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RungChange.ProtoReflect.Descriptor instead.
+func (*RungChange) Descriptor() ([]byte, []int) {
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RungChange) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RungChange) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
+	}
+	return 0
+}
+
+func (x *RungChange) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type BanRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`                               // address or prefix
@@ -2161,7 +2323,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[21]
+	mi := &file_weirpb_weir_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2335,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[21]
+	mi := &file_weirpb_weir_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2348,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{21}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BanRequest) GetTarget() string {
@@ -2226,7 +2388,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[22]
+	mi := &file_weirpb_weir_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2400,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[22]
+	mi := &file_weirpb_weir_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2413,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{22}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BanResponse) GetBans() []*BanEntry {
@@ -2271,7 +2433,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[23]
+	mi := &file_weirpb_weir_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2445,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[23]
+	mi := &file_weirpb_weir_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2458,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{23}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnbanRequest) GetTarget() string {
@@ -2322,7 +2484,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[24]
+	mi := &file_weirpb_weir_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2496,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[24]
+	mi := &file_weirpb_weir_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2509,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{24}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UnbanResponse) GetBans() []*BanEntry {
@@ -2365,7 +2527,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[25]
+	mi := &file_weirpb_weir_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2539,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[25]
+	mi := &file_weirpb_weir_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2552,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{25}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{27}
 }
 
 type ReloadResponse struct {
@@ -2402,7 +2564,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[26]
+	mi := &file_weirpb_weir_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2576,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[26]
+	mi := &file_weirpb_weir_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2589,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{26}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReloadResponse) GetLoaded() *timestamppb.Timestamp {
@@ -2445,7 +2607,7 @@ type WatchAttacksRequest struct {
 
 func (x *WatchAttacksRequest) Reset() {
 	*x = WatchAttacksRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[27]
+	mi := &file_weirpb_weir_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +2619,7 @@ func (x *WatchAttacksRequest) String() string {
 func (*WatchAttacksRequest) ProtoMessage() {}
 
 func (x *WatchAttacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[27]
+	mi := &file_weirpb_weir_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +2632,7 @@ func (x *WatchAttacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAttacksRequest.ProtoReflect.Descriptor instead.
 func (*WatchAttacksRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{27}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{29}
 }
 
 type WatchAttacksResponse struct {
@@ -2483,7 +2645,7 @@ type WatchAttacksResponse struct {
 
 func (x *WatchAttacksResponse) Reset() {
 	*x = WatchAttacksResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[28]
+	mi := &file_weirpb_weir_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2657,7 @@ func (x *WatchAttacksResponse) String() string {
 func (*WatchAttacksResponse) ProtoMessage() {}
 
 func (x *WatchAttacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[28]
+	mi := &file_weirpb_weir_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2670,7 @@ func (x *WatchAttacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAttacksResponse.ProtoReflect.Descriptor instead.
 func (*WatchAttacksResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{28}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchAttacksResponse) GetAttack() *Attack {
@@ -2533,7 +2695,7 @@ type BgpPeersRequest struct {
 
 func (x *BgpPeersRequest) Reset() {
 	*x = BgpPeersRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[29]
+	mi := &file_weirpb_weir_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2545,7 +2707,7 @@ func (x *BgpPeersRequest) String() string {
 func (*BgpPeersRequest) ProtoMessage() {}
 
 func (x *BgpPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[29]
+	mi := &file_weirpb_weir_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2558,7 +2720,7 @@ func (x *BgpPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeersRequest.ProtoReflect.Descriptor instead.
 func (*BgpPeersRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{29}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{31}
 }
 
 type BgpPeersResponse struct {
@@ -2572,7 +2734,7 @@ type BgpPeersResponse struct {
 
 func (x *BgpPeersResponse) Reset() {
 	*x = BgpPeersResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[30]
+	mi := &file_weirpb_weir_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2746,7 @@ func (x *BgpPeersResponse) String() string {
 func (*BgpPeersResponse) ProtoMessage() {}
 
 func (x *BgpPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[30]
+	mi := &file_weirpb_weir_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2759,7 @@ func (x *BgpPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeersResponse.ProtoReflect.Descriptor instead.
 func (*BgpPeersResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{30}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BgpPeersResponse) GetConfigured() bool {
@@ -2634,7 +2796,7 @@ type BgpSpeaker struct {
 
 func (x *BgpSpeaker) Reset() {
 	*x = BgpSpeaker{}
-	mi := &file_weirpb_weir_proto_msgTypes[31]
+	mi := &file_weirpb_weir_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2808,7 @@ func (x *BgpSpeaker) String() string {
 func (*BgpSpeaker) ProtoMessage() {}
 
 func (x *BgpSpeaker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[31]
+	mi := &file_weirpb_weir_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2821,7 @@ func (x *BgpSpeaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpSpeaker.ProtoReflect.Descriptor instead.
 func (*BgpSpeaker) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{31}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BgpSpeaker) GetUp() bool {
@@ -2716,7 +2878,7 @@ type BgpPeer struct {
 
 func (x *BgpPeer) Reset() {
 	*x = BgpPeer{}
-	mi := &file_weirpb_weir_proto_msgTypes[32]
+	mi := &file_weirpb_weir_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2890,7 @@ func (x *BgpPeer) String() string {
 func (*BgpPeer) ProtoMessage() {}
 
 func (x *BgpPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[32]
+	mi := &file_weirpb_weir_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2903,7 @@ func (x *BgpPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpPeer.ProtoReflect.Descriptor instead.
 func (*BgpPeer) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{32}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BgpPeer) GetName() string {
@@ -2868,7 +3030,7 @@ type BgpFamilyRoutes struct {
 
 func (x *BgpFamilyRoutes) Reset() {
 	*x = BgpFamilyRoutes{}
-	mi := &file_weirpb_weir_proto_msgTypes[33]
+	mi := &file_weirpb_weir_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3042,7 @@ func (x *BgpFamilyRoutes) String() string {
 func (*BgpFamilyRoutes) ProtoMessage() {}
 
 func (x *BgpFamilyRoutes) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[33]
+	mi := &file_weirpb_weir_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3055,7 @@ func (x *BgpFamilyRoutes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpFamilyRoutes.ProtoReflect.Descriptor instead.
 func (*BgpFamilyRoutes) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{33}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BgpFamilyRoutes) GetFamily() string {
@@ -2927,7 +3089,7 @@ type BgpRoutesRequest struct {
 
 func (x *BgpRoutesRequest) Reset() {
 	*x = BgpRoutesRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[34]
+	mi := &file_weirpb_weir_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3101,7 @@ func (x *BgpRoutesRequest) String() string {
 func (*BgpRoutesRequest) ProtoMessage() {}
 
 func (x *BgpRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[34]
+	mi := &file_weirpb_weir_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3114,7 @@ func (x *BgpRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BgpRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{34}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BgpRoutesRequest) GetPeer() string {
@@ -2981,7 +3143,7 @@ type BgpRoutesResponse struct {
 
 func (x *BgpRoutesResponse) Reset() {
 	*x = BgpRoutesResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[35]
+	mi := &file_weirpb_weir_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3155,7 @@ func (x *BgpRoutesResponse) String() string {
 func (*BgpRoutesResponse) ProtoMessage() {}
 
 func (x *BgpRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[35]
+	mi := &file_weirpb_weir_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3168,7 @@ func (x *BgpRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BgpRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{35}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BgpRoutesResponse) GetRoutes() []*BgpRoute {
@@ -3051,7 +3213,7 @@ type BgpRoute struct {
 
 func (x *BgpRoute) Reset() {
 	*x = BgpRoute{}
-	mi := &file_weirpb_weir_proto_msgTypes[36]
+	mi := &file_weirpb_weir_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3225,7 @@ func (x *BgpRoute) String() string {
 func (*BgpRoute) ProtoMessage() {}
 
 func (x *BgpRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[36]
+	mi := &file_weirpb_weir_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3238,7 @@ func (x *BgpRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoute.ProtoReflect.Descriptor instead.
 func (*BgpRoute) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{36}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BgpRoute) GetFamily() string {
@@ -3126,7 +3288,7 @@ type BgpRoutePeer struct {
 
 func (x *BgpRoutePeer) Reset() {
 	*x = BgpRoutePeer{}
-	mi := &file_weirpb_weir_proto_msgTypes[37]
+	mi := &file_weirpb_weir_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3300,7 @@ func (x *BgpRoutePeer) String() string {
 func (*BgpRoutePeer) ProtoMessage() {}
 
 func (x *BgpRoutePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[37]
+	mi := &file_weirpb_weir_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3313,7 @@ func (x *BgpRoutePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRoutePeer.ProtoReflect.Descriptor instead.
 func (*BgpRoutePeer) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{37}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BgpRoutePeer) GetName() string {
@@ -3190,7 +3352,7 @@ type BgpRefusal struct {
 
 func (x *BgpRefusal) Reset() {
 	*x = BgpRefusal{}
-	mi := &file_weirpb_weir_proto_msgTypes[38]
+	mi := &file_weirpb_weir_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3364,7 @@ func (x *BgpRefusal) String() string {
 func (*BgpRefusal) ProtoMessage() {}
 
 func (x *BgpRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[38]
+	mi := &file_weirpb_weir_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3377,7 @@ func (x *BgpRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpRefusal.ProtoReflect.Descriptor instead.
 func (*BgpRefusal) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{38}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BgpRefusal) GetOwner() string {
@@ -3275,7 +3437,7 @@ type BgpAnnounceRequest struct {
 
 func (x *BgpAnnounceRequest) Reset() {
 	*x = BgpAnnounceRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[39]
+	mi := &file_weirpb_weir_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3449,7 @@ func (x *BgpAnnounceRequest) String() string {
 func (*BgpAnnounceRequest) ProtoMessage() {}
 
 func (x *BgpAnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[39]
+	mi := &file_weirpb_weir_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3462,7 @@ func (x *BgpAnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpAnnounceRequest.ProtoReflect.Descriptor instead.
 func (*BgpAnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{39}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BgpAnnounceRequest) GetPrefix() string {
@@ -3354,7 +3516,7 @@ type BgpAnnounceResponse struct {
 
 func (x *BgpAnnounceResponse) Reset() {
 	*x = BgpAnnounceResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[40]
+	mi := &file_weirpb_weir_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3366,7 +3528,7 @@ func (x *BgpAnnounceResponse) String() string {
 func (*BgpAnnounceResponse) ProtoMessage() {}
 
 func (x *BgpAnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[40]
+	mi := &file_weirpb_weir_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3379,7 +3541,7 @@ func (x *BgpAnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpAnnounceResponse.ProtoReflect.Descriptor instead.
 func (*BgpAnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{40}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BgpAnnounceResponse) GetRoutes() []string {
@@ -3398,7 +3560,7 @@ type BgpWithdrawRequest struct {
 
 func (x *BgpWithdrawRequest) Reset() {
 	*x = BgpWithdrawRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[41]
+	mi := &file_weirpb_weir_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3572,7 @@ func (x *BgpWithdrawRequest) String() string {
 func (*BgpWithdrawRequest) ProtoMessage() {}
 
 func (x *BgpWithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[41]
+	mi := &file_weirpb_weir_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3423,7 +3585,7 @@ func (x *BgpWithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpWithdrawRequest.ProtoReflect.Descriptor instead.
 func (*BgpWithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{41}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BgpWithdrawRequest) GetRoute() string {
@@ -3442,7 +3604,7 @@ type BgpWithdrawResponse struct {
 
 func (x *BgpWithdrawResponse) Reset() {
 	*x = BgpWithdrawResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[42]
+	mi := &file_weirpb_weir_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3616,7 @@ func (x *BgpWithdrawResponse) String() string {
 func (*BgpWithdrawResponse) ProtoMessage() {}
 
 func (x *BgpWithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[42]
+	mi := &file_weirpb_weir_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3629,7 @@ func (x *BgpWithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BgpWithdrawResponse.ProtoReflect.Descriptor instead.
 func (*BgpWithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{42}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BgpWithdrawResponse) GetRoutes() []string {
@@ -3499,7 +3661,7 @@ type FlowCollector struct {
 
 func (x *FlowCollector) Reset() {
 	*x = FlowCollector{}
-	mi := &file_weirpb_weir_proto_msgTypes[43]
+	mi := &file_weirpb_weir_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3511,7 +3673,7 @@ func (x *FlowCollector) String() string {
 func (*FlowCollector) ProtoMessage() {}
 
 func (x *FlowCollector) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[43]
+	mi := &file_weirpb_weir_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3524,7 +3686,7 @@ func (x *FlowCollector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowCollector.ProtoReflect.Descriptor instead.
 func (*FlowCollector) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{43}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FlowCollector) GetListen() []string {
@@ -3635,7 +3797,7 @@ type FlowFilter struct {
 
 func (x *FlowFilter) Reset() {
 	*x = FlowFilter{}
-	mi := &file_weirpb_weir_proto_msgTypes[44]
+	mi := &file_weirpb_weir_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +3809,7 @@ func (x *FlowFilter) String() string {
 func (*FlowFilter) ProtoMessage() {}
 
 func (x *FlowFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[44]
+	mi := &file_weirpb_weir_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +3822,7 @@ func (x *FlowFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowFilter.ProtoReflect.Descriptor instead.
 func (*FlowFilter) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{44}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FlowFilter) GetCalls() uint64 {
@@ -3729,7 +3891,7 @@ type ExportersRequest struct {
 
 func (x *ExportersRequest) Reset() {
 	*x = ExportersRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[45]
+	mi := &file_weirpb_weir_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3741,7 +3903,7 @@ func (x *ExportersRequest) String() string {
 func (*ExportersRequest) ProtoMessage() {}
 
 func (x *ExportersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[45]
+	mi := &file_weirpb_weir_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3754,7 +3916,7 @@ func (x *ExportersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportersRequest.ProtoReflect.Descriptor instead.
 func (*ExportersRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{45}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExportersRequest) GetExporter() string {
@@ -3782,7 +3944,7 @@ type ExportersResponse struct {
 
 func (x *ExportersResponse) Reset() {
 	*x = ExportersResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[46]
+	mi := &file_weirpb_weir_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +3956,7 @@ func (x *ExportersResponse) String() string {
 func (*ExportersResponse) ProtoMessage() {}
 
 func (x *ExportersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[46]
+	mi := &file_weirpb_weir_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +3969,7 @@ func (x *ExportersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportersResponse.ProtoReflect.Descriptor instead.
 func (*ExportersResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{46}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExportersResponse) GetConfigured() bool {
@@ -3865,7 +4027,7 @@ type Exporter struct {
 
 func (x *Exporter) Reset() {
 	*x = Exporter{}
-	mi := &file_weirpb_weir_proto_msgTypes[47]
+	mi := &file_weirpb_weir_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3877,7 +4039,7 @@ func (x *Exporter) String() string {
 func (*Exporter) ProtoMessage() {}
 
 func (x *Exporter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[47]
+	mi := &file_weirpb_weir_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3890,7 +4052,7 @@ func (x *Exporter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exporter.ProtoReflect.Descriptor instead.
 func (*Exporter) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{47}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Exporter) GetAddress() string {
@@ -4088,7 +4250,7 @@ type ExporterInterface struct {
 
 func (x *ExporterInterface) Reset() {
 	*x = ExporterInterface{}
-	mi := &file_weirpb_weir_proto_msgTypes[48]
+	mi := &file_weirpb_weir_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4100,7 +4262,7 @@ func (x *ExporterInterface) String() string {
 func (*ExporterInterface) ProtoMessage() {}
 
 func (x *ExporterInterface) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[48]
+	mi := &file_weirpb_weir_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4113,7 +4275,7 @@ func (x *ExporterInterface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExporterInterface.ProtoReflect.Descriptor instead.
 func (*ExporterInterface) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{48}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ExporterInterface) GetIndex() uint32 {
@@ -4204,7 +4366,7 @@ type ExporterProblem struct {
 
 func (x *ExporterProblem) Reset() {
 	*x = ExporterProblem{}
-	mi := &file_weirpb_weir_proto_msgTypes[49]
+	mi := &file_weirpb_weir_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4216,7 +4378,7 @@ func (x *ExporterProblem) String() string {
 func (*ExporterProblem) ProtoMessage() {}
 
 func (x *ExporterProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[49]
+	mi := &file_weirpb_weir_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4229,7 +4391,7 @@ func (x *ExporterProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExporterProblem.ProtoReflect.Descriptor instead.
 func (*ExporterProblem) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{49}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExporterProblem) GetSentence() string {
@@ -4254,7 +4416,7 @@ type RulesRequest struct {
 
 func (x *RulesRequest) Reset() {
 	*x = RulesRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[50]
+	mi := &file_weirpb_weir_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4428,7 @@ func (x *RulesRequest) String() string {
 func (*RulesRequest) ProtoMessage() {}
 
 func (x *RulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[50]
+	mi := &file_weirpb_weir_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4441,7 @@ func (x *RulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesRequest.ProtoReflect.Descriptor instead.
 func (*RulesRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{50}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{52}
 }
 
 type RulesResponse struct {
@@ -4292,7 +4454,7 @@ type RulesResponse struct {
 
 func (x *RulesResponse) Reset() {
 	*x = RulesResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[51]
+	mi := &file_weirpb_weir_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4304,7 +4466,7 @@ func (x *RulesResponse) String() string {
 func (*RulesResponse) ProtoMessage() {}
 
 func (x *RulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[51]
+	mi := &file_weirpb_weir_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4317,7 +4479,7 @@ func (x *RulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RulesResponse.ProtoReflect.Descriptor instead.
 func (*RulesResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{51}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RulesResponse) GetRules() []*AppliedRule {
@@ -4345,13 +4507,14 @@ type AppliedRule struct {
 	AttackId      string                 `protobuf:"bytes,6,opt,name=attack_id,json=attackId,proto3" json:"attack_id,omitempty"` // whose analysis it comes from; empty: by hand
 	Packets       uint64                 `protobuf:"varint,7,opt,name=packets,proto3" json:"packets,omitempty"`                  // that it has met
 	Bytes         uint64                 `protobuf:"varint,8,opt,name=bytes,proto3" json:"bytes,omitempty"`                      // frames on the wire
+	Automatic     bool                   `protobuf:"varint,9,opt,name=automatic,proto3" json:"automatic,omitempty"`              // a hostgroup's ladder has put it in force
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppliedRule) Reset() {
 	*x = AppliedRule{}
-	mi := &file_weirpb_weir_proto_msgTypes[52]
+	mi := &file_weirpb_weir_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4363,7 +4526,7 @@ func (x *AppliedRule) String() string {
 func (*AppliedRule) ProtoMessage() {}
 
 func (x *AppliedRule) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[52]
+	mi := &file_weirpb_weir_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4376,7 +4539,7 @@ func (x *AppliedRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRule.ProtoReflect.Descriptor instead.
 func (*AppliedRule) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{52}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AppliedRule) GetId() uint64 {
@@ -4435,6 +4598,13 @@ func (x *AppliedRule) GetBytes() uint64 {
 	return 0
 }
 
+func (x *AppliedRule) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
+}
+
 type AddRulesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rules         []string               `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`                       // docs/RULES.md
@@ -4447,7 +4617,7 @@ type AddRulesRequest struct {
 
 func (x *AddRulesRequest) Reset() {
 	*x = AddRulesRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[53]
+	mi := &file_weirpb_weir_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4459,7 +4629,7 @@ func (x *AddRulesRequest) String() string {
 func (*AddRulesRequest) ProtoMessage() {}
 
 func (x *AddRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[53]
+	mi := &file_weirpb_weir_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4472,7 +4642,7 @@ func (x *AddRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRulesRequest.ProtoReflect.Descriptor instead.
 func (*AddRulesRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{53}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AddRulesRequest) GetRules() []string {
@@ -4512,7 +4682,7 @@ type AddRulesResponse struct {
 
 func (x *AddRulesResponse) Reset() {
 	*x = AddRulesResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[54]
+	mi := &file_weirpb_weir_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4524,7 +4694,7 @@ func (x *AddRulesResponse) String() string {
 func (*AddRulesResponse) ProtoMessage() {}
 
 func (x *AddRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[54]
+	mi := &file_weirpb_weir_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4537,7 +4707,7 @@ func (x *AddRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRulesResponse.ProtoReflect.Descriptor instead.
 func (*AddRulesResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{54}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AddRulesResponse) GetRules() []*AppliedRule {
@@ -4557,7 +4727,7 @@ type DeleteRulesRequest struct {
 
 func (x *DeleteRulesRequest) Reset() {
 	*x = DeleteRulesRequest{}
-	mi := &file_weirpb_weir_proto_msgTypes[55]
+	mi := &file_weirpb_weir_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4569,7 +4739,7 @@ func (x *DeleteRulesRequest) String() string {
 func (*DeleteRulesRequest) ProtoMessage() {}
 
 func (x *DeleteRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[55]
+	mi := &file_weirpb_weir_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4582,7 +4752,7 @@ func (x *DeleteRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRulesRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRulesRequest) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{55}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeleteRulesRequest) GetIds() []uint64 {
@@ -4608,7 +4778,7 @@ type DeleteRulesResponse struct {
 
 func (x *DeleteRulesResponse) Reset() {
 	*x = DeleteRulesResponse{}
-	mi := &file_weirpb_weir_proto_msgTypes[56]
+	mi := &file_weirpb_weir_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4620,7 +4790,7 @@ func (x *DeleteRulesResponse) String() string {
 func (*DeleteRulesResponse) ProtoMessage() {}
 
 func (x *DeleteRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirpb_weir_proto_msgTypes[56]
+	mi := &file_weirpb_weir_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4633,7 +4803,7 @@ func (x *DeleteRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRulesResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRulesResponse) Descriptor() ([]byte, []int) {
-	return file_weirpb_weir_proto_rawDescGZIP(), []int{56}
+	return file_weirpb_weir_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *DeleteRulesResponse) GetRules() []*AppliedRule {
@@ -4817,7 +4987,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x04text\x18\x04 \x01(\tR\x04text\"\r\n" +
 	"\vBansRequest\"5\n" +
 	"\fBansResponse\x12%\n" +
-	"\x04bans\x18\x01 \x03(\v2\x11.weir.v1.BanEntryR\x04bans\"\xd2\x03\n" +
+	"\x04bans\x18\x01 \x03(\v2\x11.weir.v1.BanEntryR\x04bans\"\x81\x04\n" +
 	"\bBanEntry\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x1c\n" +
 	"\thostgroup\x18\x02 \x01(\tR\thostgroup\x120\n" +
@@ -4832,7 +5002,21 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	" \x01(\bR\bdropping\x12\x1a\n" +
 	"\bnotified\x18\v \x01(\bR\bnotified\x12\x17\n" +
 	"\adry_run\x18\f \x01(\bR\x06dryRun\x12(\n" +
-	"\adropped\x18\r \x01(\v2\x0e.weir.v1.CountR\adropped\"\xa1\x01\n" +
+	"\adropped\x18\r \x01(\v2\x0e.weir.v1.CountR\adropped\x12-\n" +
+	"\bresponse\x18\x0e \x01(\v2\x11.weir.v1.ResponseR\bresponse\"\xd5\x01\n" +
+	"\bResponse\x12\x12\n" +
+	"\x04rung\x18\x01 \x01(\rR\x04rung\x12\x14\n" +
+	"\x05rungs\x18\x02 \x01(\rR\x05rungs\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04does\x18\x04 \x01(\tR\x04does\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x18\n" +
+	"\aprobing\x18\x06 \x01(\bR\aprobing\x12-\n" +
+	"\ahistory\x18\a \x03(\v2\x13.weir.v1.RungChangeR\ahistory\"^\n" +
+	"\n" +
+	"RungChange\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04rung\x18\x02 \x01(\rR\x04rung\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xa1\x01\n" +
 	"\n" +
 	"BanRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x120\n" +
@@ -5017,7 +5201,7 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\fRulesRequest\"S\n" +
 	"\rRulesResponse\x12*\n" +
 	"\x05rules\x18\x01 \x03(\v2\x14.weir.v1.AppliedRuleR\x05rules\x12\x16\n" +
-	"\x06shadow\x18\x02 \x01(\bR\x06shadow\"\xfa\x01\n" +
+	"\x06shadow\x18\x02 \x01(\bR\x06shadow\"\x98\x02\n" +
 	"\vAppliedRule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
@@ -5026,7 +5210,8 @@ const file_weirpb_weir_proto_rawDesc = "" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1b\n" +
 	"\tattack_id\x18\x06 \x01(\tR\battackId\x12\x18\n" +
 	"\apackets\x18\a \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\b \x01(\x04R\x05bytes\"\x8f\x01\n" +
+	"\x05bytes\x18\b \x01(\x04R\x05bytes\x12\x1c\n" +
+	"\tautomatic\x18\t \x01(\bR\tautomatic\"\x8f\x01\n" +
 	"\x0fAddRulesRequest\x12\x14\n" +
 	"\x05rules\x18\x01 \x03(\tR\x05rules\x12\x1b\n" +
 	"\tattack_id\x18\x02 \x01(\tR\battackId\x121\n" +
@@ -5107,7 +5292,7 @@ func file_weirpb_weir_proto_rawDescGZIP() []byte {
 }
 
 var file_weirpb_weir_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_weirpb_weir_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_weirpb_weir_proto_goTypes = []any{
 	(Direction)(0),                // 0: weir.v1.Direction
 	(Scope)(0),                    // 1: weir.v1.Scope
@@ -5134,44 +5319,46 @@ var file_weirpb_weir_proto_goTypes = []any{
 	(*BansRequest)(nil),           // 22: weir.v1.BansRequest
 	(*BansResponse)(nil),          // 23: weir.v1.BansResponse
 	(*BanEntry)(nil),              // 24: weir.v1.BanEntry
-	(*BanRequest)(nil),            // 25: weir.v1.BanRequest
-	(*BanResponse)(nil),           // 26: weir.v1.BanResponse
-	(*UnbanRequest)(nil),          // 27: weir.v1.UnbanRequest
-	(*UnbanResponse)(nil),         // 28: weir.v1.UnbanResponse
-	(*ReloadRequest)(nil),         // 29: weir.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 30: weir.v1.ReloadResponse
-	(*WatchAttacksRequest)(nil),   // 31: weir.v1.WatchAttacksRequest
-	(*WatchAttacksResponse)(nil),  // 32: weir.v1.WatchAttacksResponse
-	(*BgpPeersRequest)(nil),       // 33: weir.v1.BgpPeersRequest
-	(*BgpPeersResponse)(nil),      // 34: weir.v1.BgpPeersResponse
-	(*BgpSpeaker)(nil),            // 35: weir.v1.BgpSpeaker
-	(*BgpPeer)(nil),               // 36: weir.v1.BgpPeer
-	(*BgpFamilyRoutes)(nil),       // 37: weir.v1.BgpFamilyRoutes
-	(*BgpRoutesRequest)(nil),      // 38: weir.v1.BgpRoutesRequest
-	(*BgpRoutesResponse)(nil),     // 39: weir.v1.BgpRoutesResponse
-	(*BgpRoute)(nil),              // 40: weir.v1.BgpRoute
-	(*BgpRoutePeer)(nil),          // 41: weir.v1.BgpRoutePeer
-	(*BgpRefusal)(nil),            // 42: weir.v1.BgpRefusal
-	(*BgpAnnounceRequest)(nil),    // 43: weir.v1.BgpAnnounceRequest
-	(*BgpAnnounceResponse)(nil),   // 44: weir.v1.BgpAnnounceResponse
-	(*BgpWithdrawRequest)(nil),    // 45: weir.v1.BgpWithdrawRequest
-	(*BgpWithdrawResponse)(nil),   // 46: weir.v1.BgpWithdrawResponse
-	(*FlowCollector)(nil),         // 47: weir.v1.FlowCollector
-	(*FlowFilter)(nil),            // 48: weir.v1.FlowFilter
-	(*ExportersRequest)(nil),      // 49: weir.v1.ExportersRequest
-	(*ExportersResponse)(nil),     // 50: weir.v1.ExportersResponse
-	(*Exporter)(nil),              // 51: weir.v1.Exporter
-	(*ExporterInterface)(nil),     // 52: weir.v1.ExporterInterface
-	(*ExporterProblem)(nil),       // 53: weir.v1.ExporterProblem
-	(*RulesRequest)(nil),          // 54: weir.v1.RulesRequest
-	(*RulesResponse)(nil),         // 55: weir.v1.RulesResponse
-	(*AppliedRule)(nil),           // 56: weir.v1.AppliedRule
-	(*AddRulesRequest)(nil),       // 57: weir.v1.AddRulesRequest
-	(*AddRulesResponse)(nil),      // 58: weir.v1.AddRulesResponse
-	(*DeleteRulesRequest)(nil),    // 59: weir.v1.DeleteRulesRequest
-	(*DeleteRulesResponse)(nil),   // 60: weir.v1.DeleteRulesResponse
-	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 62: google.protobuf.Duration
+	(*Response)(nil),              // 25: weir.v1.Response
+	(*RungChange)(nil),            // 26: weir.v1.RungChange
+	(*BanRequest)(nil),            // 27: weir.v1.BanRequest
+	(*BanResponse)(nil),           // 28: weir.v1.BanResponse
+	(*UnbanRequest)(nil),          // 29: weir.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 30: weir.v1.UnbanResponse
+	(*ReloadRequest)(nil),         // 31: weir.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 32: weir.v1.ReloadResponse
+	(*WatchAttacksRequest)(nil),   // 33: weir.v1.WatchAttacksRequest
+	(*WatchAttacksResponse)(nil),  // 34: weir.v1.WatchAttacksResponse
+	(*BgpPeersRequest)(nil),       // 35: weir.v1.BgpPeersRequest
+	(*BgpPeersResponse)(nil),      // 36: weir.v1.BgpPeersResponse
+	(*BgpSpeaker)(nil),            // 37: weir.v1.BgpSpeaker
+	(*BgpPeer)(nil),               // 38: weir.v1.BgpPeer
+	(*BgpFamilyRoutes)(nil),       // 39: weir.v1.BgpFamilyRoutes
+	(*BgpRoutesRequest)(nil),      // 40: weir.v1.BgpRoutesRequest
+	(*BgpRoutesResponse)(nil),     // 41: weir.v1.BgpRoutesResponse
+	(*BgpRoute)(nil),              // 42: weir.v1.BgpRoute
+	(*BgpRoutePeer)(nil),          // 43: weir.v1.BgpRoutePeer
+	(*BgpRefusal)(nil),            // 44: weir.v1.BgpRefusal
+	(*BgpAnnounceRequest)(nil),    // 45: weir.v1.BgpAnnounceRequest
+	(*BgpAnnounceResponse)(nil),   // 46: weir.v1.BgpAnnounceResponse
+	(*BgpWithdrawRequest)(nil),    // 47: weir.v1.BgpWithdrawRequest
+	(*BgpWithdrawResponse)(nil),   // 48: weir.v1.BgpWithdrawResponse
+	(*FlowCollector)(nil),         // 49: weir.v1.FlowCollector
+	(*FlowFilter)(nil),            // 50: weir.v1.FlowFilter
+	(*ExportersRequest)(nil),      // 51: weir.v1.ExportersRequest
+	(*ExportersResponse)(nil),     // 52: weir.v1.ExportersResponse
+	(*Exporter)(nil),              // 53: weir.v1.Exporter
+	(*ExporterInterface)(nil),     // 54: weir.v1.ExporterInterface
+	(*ExporterProblem)(nil),       // 55: weir.v1.ExporterProblem
+	(*RulesRequest)(nil),          // 56: weir.v1.RulesRequest
+	(*RulesResponse)(nil),         // 57: weir.v1.RulesResponse
+	(*AppliedRule)(nil),           // 58: weir.v1.AppliedRule
+	(*AddRulesRequest)(nil),       // 59: weir.v1.AddRulesRequest
+	(*AddRulesResponse)(nil),      // 60: weir.v1.AddRulesResponse
+	(*DeleteRulesRequest)(nil),    // 61: weir.v1.DeleteRulesRequest
+	(*DeleteRulesResponse)(nil),   // 62: weir.v1.DeleteRulesResponse
+	(*timestamppb.Timestamp)(nil), // 63: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 64: google.protobuf.Duration
 }
 var file_weirpb_weir_proto_depIdxs = []int32{
 	4,   // 0: weir.v1.Counts.total:type_name -> weir.v1.Count
@@ -5181,17 +5368,17 @@ var file_weirpb_weir_proto_depIdxs = []int32{
 	4,   // 4: weir.v1.Counts.tcp_syn:type_name -> weir.v1.Count
 	4,   // 5: weir.v1.Counts.fragments:type_name -> weir.v1.Count
 	4,   // 6: weir.v1.Counts.dropped:type_name -> weir.v1.Count
-	61,  // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	61,  // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
-	61,  // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
+	63,  // 7: weir.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	63,  // 8: weir.v1.StatusResponse.now:type_name -> google.protobuf.Timestamp
+	63,  // 9: weir.v1.StatusResponse.config_loaded:type_name -> google.protobuf.Timestamp
 	8,   // 10: weir.v1.StatusResponse.interfaces:type_name -> weir.v1.Interface
 	10,  // 11: weir.v1.StatusResponse.directions:type_name -> weir.v1.DirectionTotal
 	11,  // 12: weir.v1.StatusResponse.losses:type_name -> weir.v1.Tally
 	11,  // 13: weir.v1.StatusResponse.reasons:type_name -> weir.v1.Tally
 	11,  // 14: weir.v1.StatusResponse.anomalies:type_name -> weir.v1.Tally
-	34,  // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
-	47,  // 16: weir.v1.StatusResponse.flows:type_name -> weir.v1.FlowCollector
-	61,  // 17: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
+	36,  // 15: weir.v1.StatusResponse.bgp:type_name -> weir.v1.BgpPeersResponse
+	49,  // 16: weir.v1.StatusResponse.flows:type_name -> weir.v1.FlowCollector
+	63,  // 17: weir.v1.Interface.since:type_name -> google.protobuf.Timestamp
 	9,   // 18: weir.v1.Interface.capture:type_name -> weir.v1.Capture
 	0,   // 19: weir.v1.DirectionTotal.direction:type_name -> weir.v1.Direction
 	5,   // 20: weir.v1.DirectionTotal.total:type_name -> weir.v1.Counts
@@ -5202,23 +5389,23 @@ var file_weirpb_weir_proto_depIdxs = []int32{
 	0,   // 25: weir.v1.Host.direction:type_name -> weir.v1.Direction
 	5,   // 26: weir.v1.Host.rate:type_name -> weir.v1.Counts
 	5,   // 27: weir.v1.Host.total:type_name -> weir.v1.Counts
-	61,  // 28: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
+	63,  // 28: weir.v1.AttacksRequest.since:type_name -> google.protobuf.Timestamp
 	17,  // 29: weir.v1.AttacksResponse.attacks:type_name -> weir.v1.Attack
 	1,   // 30: weir.v1.Attack.scope:type_name -> weir.v1.Scope
 	0,   // 31: weir.v1.Attack.direction:type_name -> weir.v1.Direction
 	2,   // 32: weir.v1.Attack.phase:type_name -> weir.v1.Phase
 	3,   // 33: weir.v1.Attack.metric:type_name -> weir.v1.Metric
-	62,  // 34: weir.v1.Attack.window:type_name -> google.protobuf.Duration
-	61,  // 35: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
-	61,  // 36: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
-	61,  // 37: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
+	64,  // 34: weir.v1.Attack.window:type_name -> google.protobuf.Duration
+	63,  // 35: weir.v1.Attack.started:type_name -> google.protobuf.Timestamp
+	63,  // 36: weir.v1.Attack.detected:type_name -> google.protobuf.Timestamp
+	63,  // 37: weir.v1.Attack.ended:type_name -> google.protobuf.Timestamp
 	5,   // 38: weir.v1.Attack.incoming_rate:type_name -> weir.v1.Counts
 	5,   // 39: weir.v1.Attack.outgoing_rate:type_name -> weir.v1.Counts
 	5,   // 40: weir.v1.Attack.peak:type_name -> weir.v1.Counts
 	5,   // 41: weir.v1.Attack.volume:type_name -> weir.v1.Counts
 	24,  // 42: weir.v1.Attack.ban:type_name -> weir.v1.BanEntry
 	18,  // 43: weir.v1.Attack.analysis:type_name -> weir.v1.Analysis
-	61,  // 44: weir.v1.Analysis.at:type_name -> google.protobuf.Timestamp
+	63,  // 44: weir.v1.Analysis.at:type_name -> google.protobuf.Timestamp
 	19,  // 45: weir.v1.Analysis.vectors:type_name -> weir.v1.Vector
 	20,  // 46: weir.v1.Analysis.rules:type_name -> weir.v1.RuleSet
 	20,  // 47: weir.v1.Analysis.router_rules:type_name -> weir.v1.RuleSet
@@ -5226,78 +5413,82 @@ var file_weirpb_weir_proto_depIdxs = []int32{
 	21,  // 49: weir.v1.RuleSet.left:type_name -> weir.v1.MeasuredRule
 	24,  // 50: weir.v1.BansResponse.bans:type_name -> weir.v1.BanEntry
 	0,   // 51: weir.v1.BanEntry.direction:type_name -> weir.v1.Direction
-	61,  // 52: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
-	61,  // 53: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
-	61,  // 54: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
+	63,  // 52: weir.v1.BanEntry.since:type_name -> google.protobuf.Timestamp
+	63,  // 53: weir.v1.BanEntry.until:type_name -> google.protobuf.Timestamp
+	63,  // 54: weir.v1.BanEntry.lifted:type_name -> google.protobuf.Timestamp
 	4,   // 55: weir.v1.BanEntry.dropped:type_name -> weir.v1.Count
-	0,   // 56: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
-	62,  // 57: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
-	24,  // 58: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
-	24,  // 59: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
-	61,  // 60: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
-	17,  // 61: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
-	35,  // 62: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
-	36,  // 63: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
-	61,  // 64: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
-	61,  // 65: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
-	37,  // 66: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
-	40,  // 67: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
-	42,  // 68: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
-	41,  // 69: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
-	61,  // 70: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
-	11,  // 71: weir.v1.FlowCollector.undecodable:type_name -> weir.v1.Tally
-	48,  // 72: weir.v1.FlowCollector.filter:type_name -> weir.v1.FlowFilter
-	11,  // 73: weir.v1.FlowFilter.rules:type_name -> weir.v1.Tally
-	51,  // 74: weir.v1.ExportersResponse.exporters:type_name -> weir.v1.Exporter
-	62,  // 75: weir.v1.Exporter.clock_offset:type_name -> google.protobuf.Duration
-	62,  // 76: weir.v1.Exporter.active_timeout:type_name -> google.protobuf.Duration
-	62,  // 77: weir.v1.Exporter.inactive_timeout:type_name -> google.protobuf.Duration
-	61,  // 78: weir.v1.Exporter.last_seen:type_name -> google.protobuf.Timestamp
-	52,  // 79: weir.v1.Exporter.interfaces:type_name -> weir.v1.ExporterInterface
-	53,  // 80: weir.v1.Exporter.problems:type_name -> weir.v1.ExporterProblem
-	56,  // 81: weir.v1.RulesResponse.rules:type_name -> weir.v1.AppliedRule
-	61,  // 82: weir.v1.AppliedRule.since:type_name -> google.protobuf.Timestamp
-	61,  // 83: weir.v1.AppliedRule.until:type_name -> google.protobuf.Timestamp
-	62,  // 84: weir.v1.AddRulesRequest.period:type_name -> google.protobuf.Duration
-	56,  // 85: weir.v1.AddRulesResponse.rules:type_name -> weir.v1.AppliedRule
-	56,  // 86: weir.v1.DeleteRulesResponse.rules:type_name -> weir.v1.AppliedRule
-	6,   // 87: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
-	12,  // 88: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
-	15,  // 89: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
-	22,  // 90: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
-	25,  // 91: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
-	27,  // 92: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
-	29,  // 93: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
-	31,  // 94: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
-	33,  // 95: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
-	38,  // 96: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
-	43,  // 97: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
-	45,  // 98: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
-	54,  // 99: weir.v1.Weir.Rules:input_type -> weir.v1.RulesRequest
-	57,  // 100: weir.v1.Weir.AddRules:input_type -> weir.v1.AddRulesRequest
-	59,  // 101: weir.v1.Weir.DeleteRules:input_type -> weir.v1.DeleteRulesRequest
-	49,  // 102: weir.v1.Weir.Exporters:input_type -> weir.v1.ExportersRequest
-	7,   // 103: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
-	13,  // 104: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
-	16,  // 105: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
-	23,  // 106: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
-	26,  // 107: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
-	28,  // 108: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
-	30,  // 109: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
-	32,  // 110: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
-	34,  // 111: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
-	39,  // 112: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
-	44,  // 113: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
-	46,  // 114: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
-	55,  // 115: weir.v1.Weir.Rules:output_type -> weir.v1.RulesResponse
-	58,  // 116: weir.v1.Weir.AddRules:output_type -> weir.v1.AddRulesResponse
-	60,  // 117: weir.v1.Weir.DeleteRules:output_type -> weir.v1.DeleteRulesResponse
-	50,  // 118: weir.v1.Weir.Exporters:output_type -> weir.v1.ExportersResponse
-	103, // [103:119] is the sub-list for method output_type
-	87,  // [87:103] is the sub-list for method input_type
-	87,  // [87:87] is the sub-list for extension type_name
-	87,  // [87:87] is the sub-list for extension extendee
-	0,   // [0:87] is the sub-list for field type_name
+	25,  // 56: weir.v1.BanEntry.response:type_name -> weir.v1.Response
+	63,  // 57: weir.v1.Response.since:type_name -> google.protobuf.Timestamp
+	26,  // 58: weir.v1.Response.history:type_name -> weir.v1.RungChange
+	63,  // 59: weir.v1.RungChange.at:type_name -> google.protobuf.Timestamp
+	0,   // 60: weir.v1.BanRequest.direction:type_name -> weir.v1.Direction
+	64,  // 61: weir.v1.BanRequest.period:type_name -> google.protobuf.Duration
+	24,  // 62: weir.v1.BanResponse.bans:type_name -> weir.v1.BanEntry
+	24,  // 63: weir.v1.UnbanResponse.bans:type_name -> weir.v1.BanEntry
+	63,  // 64: weir.v1.ReloadResponse.loaded:type_name -> google.protobuf.Timestamp
+	17,  // 65: weir.v1.WatchAttacksResponse.attack:type_name -> weir.v1.Attack
+	37,  // 66: weir.v1.BgpPeersResponse.speaker:type_name -> weir.v1.BgpSpeaker
+	38,  // 67: weir.v1.BgpPeersResponse.peers:type_name -> weir.v1.BgpPeer
+	63,  // 68: weir.v1.BgpPeer.since:type_name -> google.protobuf.Timestamp
+	63,  // 69: weir.v1.BgpPeer.error_at:type_name -> google.protobuf.Timestamp
+	39,  // 70: weir.v1.BgpPeer.routes:type_name -> weir.v1.BgpFamilyRoutes
+	42,  // 71: weir.v1.BgpRoutesResponse.routes:type_name -> weir.v1.BgpRoute
+	44,  // 72: weir.v1.BgpRoutesResponse.refused:type_name -> weir.v1.BgpRefusal
+	43,  // 73: weir.v1.BgpRoute.peers:type_name -> weir.v1.BgpRoutePeer
+	63,  // 74: weir.v1.BgpRoutePeer.since:type_name -> google.protobuf.Timestamp
+	11,  // 75: weir.v1.FlowCollector.undecodable:type_name -> weir.v1.Tally
+	50,  // 76: weir.v1.FlowCollector.filter:type_name -> weir.v1.FlowFilter
+	11,  // 77: weir.v1.FlowFilter.rules:type_name -> weir.v1.Tally
+	53,  // 78: weir.v1.ExportersResponse.exporters:type_name -> weir.v1.Exporter
+	64,  // 79: weir.v1.Exporter.clock_offset:type_name -> google.protobuf.Duration
+	64,  // 80: weir.v1.Exporter.active_timeout:type_name -> google.protobuf.Duration
+	64,  // 81: weir.v1.Exporter.inactive_timeout:type_name -> google.protobuf.Duration
+	63,  // 82: weir.v1.Exporter.last_seen:type_name -> google.protobuf.Timestamp
+	54,  // 83: weir.v1.Exporter.interfaces:type_name -> weir.v1.ExporterInterface
+	55,  // 84: weir.v1.Exporter.problems:type_name -> weir.v1.ExporterProblem
+	58,  // 85: weir.v1.RulesResponse.rules:type_name -> weir.v1.AppliedRule
+	63,  // 86: weir.v1.AppliedRule.since:type_name -> google.protobuf.Timestamp
+	63,  // 87: weir.v1.AppliedRule.until:type_name -> google.protobuf.Timestamp
+	64,  // 88: weir.v1.AddRulesRequest.period:type_name -> google.protobuf.Duration
+	58,  // 89: weir.v1.AddRulesResponse.rules:type_name -> weir.v1.AppliedRule
+	58,  // 90: weir.v1.DeleteRulesResponse.rules:type_name -> weir.v1.AppliedRule
+	6,   // 91: weir.v1.Weir.Status:input_type -> weir.v1.StatusRequest
+	12,  // 92: weir.v1.Weir.Hosts:input_type -> weir.v1.HostsRequest
+	15,  // 93: weir.v1.Weir.Attacks:input_type -> weir.v1.AttacksRequest
+	22,  // 94: weir.v1.Weir.Bans:input_type -> weir.v1.BansRequest
+	27,  // 95: weir.v1.Weir.Ban:input_type -> weir.v1.BanRequest
+	29,  // 96: weir.v1.Weir.Unban:input_type -> weir.v1.UnbanRequest
+	31,  // 97: weir.v1.Weir.Reload:input_type -> weir.v1.ReloadRequest
+	33,  // 98: weir.v1.Weir.WatchAttacks:input_type -> weir.v1.WatchAttacksRequest
+	35,  // 99: weir.v1.Weir.BgpPeers:input_type -> weir.v1.BgpPeersRequest
+	40,  // 100: weir.v1.Weir.BgpRoutes:input_type -> weir.v1.BgpRoutesRequest
+	45,  // 101: weir.v1.Weir.BgpAnnounce:input_type -> weir.v1.BgpAnnounceRequest
+	47,  // 102: weir.v1.Weir.BgpWithdraw:input_type -> weir.v1.BgpWithdrawRequest
+	56,  // 103: weir.v1.Weir.Rules:input_type -> weir.v1.RulesRequest
+	59,  // 104: weir.v1.Weir.AddRules:input_type -> weir.v1.AddRulesRequest
+	61,  // 105: weir.v1.Weir.DeleteRules:input_type -> weir.v1.DeleteRulesRequest
+	51,  // 106: weir.v1.Weir.Exporters:input_type -> weir.v1.ExportersRequest
+	7,   // 107: weir.v1.Weir.Status:output_type -> weir.v1.StatusResponse
+	13,  // 108: weir.v1.Weir.Hosts:output_type -> weir.v1.HostsResponse
+	16,  // 109: weir.v1.Weir.Attacks:output_type -> weir.v1.AttacksResponse
+	23,  // 110: weir.v1.Weir.Bans:output_type -> weir.v1.BansResponse
+	28,  // 111: weir.v1.Weir.Ban:output_type -> weir.v1.BanResponse
+	30,  // 112: weir.v1.Weir.Unban:output_type -> weir.v1.UnbanResponse
+	32,  // 113: weir.v1.Weir.Reload:output_type -> weir.v1.ReloadResponse
+	34,  // 114: weir.v1.Weir.WatchAttacks:output_type -> weir.v1.WatchAttacksResponse
+	36,  // 115: weir.v1.Weir.BgpPeers:output_type -> weir.v1.BgpPeersResponse
+	41,  // 116: weir.v1.Weir.BgpRoutes:output_type -> weir.v1.BgpRoutesResponse
+	46,  // 117: weir.v1.Weir.BgpAnnounce:output_type -> weir.v1.BgpAnnounceResponse
+	48,  // 118: weir.v1.Weir.BgpWithdraw:output_type -> weir.v1.BgpWithdrawResponse
+	57,  // 119: weir.v1.Weir.Rules:output_type -> weir.v1.RulesResponse
+	60,  // 120: weir.v1.Weir.AddRules:output_type -> weir.v1.AddRulesResponse
+	62,  // 121: weir.v1.Weir.DeleteRules:output_type -> weir.v1.DeleteRulesResponse
+	52,  // 122: weir.v1.Weir.Exporters:output_type -> weir.v1.ExportersResponse
+	107, // [107:123] is the sub-list for method output_type
+	91,  // [91:107] is the sub-list for method input_type
+	91,  // [91:91] is the sub-list for extension type_name
+	91,  // [91:91] is the sub-list for extension extendee
+	0,   // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_weirpb_weir_proto_init() }
@@ -5311,7 +5502,7 @@ func file_weirpb_weir_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirpb_weir_proto_rawDesc), len(file_weirpb_weir_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   57,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
