@@ -54,6 +54,9 @@ enum reason {
 	REASON_TUNNEL_DEPTH,
 	REASON_FILTERED_IN,
 	REASON_FILTERED_OUT,
+	REASON_CHALLENGED,
+	REASON_PROVEN,
+	REASON_UNPROVEN,
 	REASON_COUNT,
 };
 
@@ -123,7 +126,8 @@ struct count {
 #define FILTER_RULES_GENERATION 1 /* the number of the bit */
 #define FILTER_SOURCES (1U << 2)
 #define FILTER_SOURCES_GENERATION 3
-#define FILTER_BLOCKS (1U << 4) /* some sources are blocked; else only hosts under rules need the lists */
+#define FILTER_BLOCKS (1U << 4) /* some sources are blocked; else only hosts under rules or authentication need the lists */
+#define FILTER_AUTH (1U << 5) /* some host is under authentication */
 
 /* One CPU's own state: written by that CPU, except for the first four fields, which the daemon writes. */
 struct cpu {
@@ -139,7 +143,6 @@ struct cpu {
 	__u64 redirect_failed; /* wire: no paired interface to send to */
 	__u64 source_allowed; /* packets from sources on the list of those that are let pass */
 	__u64 source_blocked;
-	__u64 reserved[2];
 	__u64 anomalies[ANOMALY_COUNT];
 	struct count exits[FAMILY_COUNT][REASON_COUNT];
 };
@@ -237,7 +240,7 @@ struct settings {
 	__u32 rule_complex;
 	__u32 source_leaves;  /* room of one generation */
 	__u32 source_buckets; /* a power of two */
-	__u32 reserved2;
+	__u32 auth_buckets;   /* of proven sources; a power of two. 0: no source is ever asked for proof */
 };
 
 #endif

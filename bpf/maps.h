@@ -8,6 +8,7 @@
 #include "headers/bpf_helpers.h"
 #include "abi.h"
 #include "abi_rules.h"
+#include "abi_auth.h"
 
 const volatile struct settings settings = { .cpus = 1, .slots = 1, .dense_slots = 1 };
 
@@ -333,5 +334,48 @@ struct {
 	__type(key, __u32);
 	__type(value, struct rule_bucket);
 } source_table SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct auth);
+} auth SEC(".maps");
+
+/* [AUTH_GUARD_WORDS]: clear when a host is under no authentication. Spares the others the trie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, AUTH_GUARD_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} auth_guard SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct prefix_key);
+	__type(value, struct armed);
+} auth_hosts SEC(".maps");
+
+/* [settings.auth_buckets] */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct proof_bucket);
+} proofs SEC(".maps");
+
+/* [cpu] */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct auth_cpu);
+} auth_cpus SEC(".maps");
 
 #endif

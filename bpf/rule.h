@@ -69,12 +69,7 @@ static __always_inline void count_hit(const struct packet *p, __u32 id, __u32 ge
 
 static __always_inline bool in_force(__u32 word)
 {
-	__u32 now;
-
-	if (word & RULE_FOREVER)
-		return true;
-	now = bpf_jiffies64() >> VERDICT_UNIT_SHIFT;
-	return (__s32)((word - now) << (32 - VERDICT_UNTIL_BITS)) > 0;
+	return word & RULE_FOREVER || is_ahead(word);
 }
 
 /*
@@ -337,8 +332,9 @@ static __always_inline int filter(void *ctx, bool egress, void *data, void *end)
 	count_hit(p, id, f->generation, f->best);
 	if ((ruling & 0xff) != RULING_LIMIT)
 		return ruling;
-	ruling &= RULING_SAMPLE;
-	return within_limit(p, f->generation * settings.rule_complex + f->limit) ? ruling | RULING_PASS : ruling | RULING_DROP;
+	if (within_limit(p, f->generation * settings.rule_complex + f->limit))
+		return ruling;
+	return (ruling & RULING_SAMPLE) | RULING_DROP;
 }
 
 __noinline int filter_xdp(struct xdp_md *ctx)

@@ -5,20 +5,23 @@
 
 #include "maps.h"
 
+/* Whether the moment in word is still to come. The difference is signed within the bits of the moment, hence right across its wrap. */
+static __always_inline bool is_ahead(__u32 word)
+{
+	__u32 now = bpf_jiffies64() >> VERDICT_UNIT_SHIFT;
+
+	return (__s32)((word - now) << (32 - VERDICT_UNTIL_BITS)) > 0;
+}
+
 /*
  * The action that is in force. jiffies is read only where there is an action: the JIT makes one load of it, so that the
- * expiry costs a banned packet nothing and other packets never look. The difference is signed within the bits of the
- * moment, hence right across its wrap.
+ * expiry costs a banned packet nothing and other packets never look.
  */
 static __always_inline enum action action_of(__u32 verdict)
 {
 	enum action action = verdict >> VERDICT_ACTION_SHIFT;
-	__u32 now;
 
-	if (!action)
-		return ACTION_NONE;
-	now = bpf_jiffies64() >> VERDICT_UNIT_SHIFT;
-	if ((__s32)((verdict - now) << (32 - VERDICT_UNTIL_BITS)) <= 0)
+	if (!action || !is_ahead(verdict))
 		return ACTION_NONE;
 	return action;
 }

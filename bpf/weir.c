@@ -8,6 +8,7 @@
 #include "headers/bpf_helpers.h"
 #include "abi.h"
 #include "abi_rules.h"
+#include "abi_auth.h"
 #include "maps.h"
 #include "parse.h"
 #include "tunnel.h"
@@ -15,6 +16,8 @@
 #include "verdict.h"
 #include "rule.h"
 #include "source.h"
+#include "authenticate.h"
+#include "challenge.h"
 #include "account.h"
 #include "sample.h"
 
@@ -66,29 +69,49 @@ static __always_inline void count_host(struct host *h, const struct packet *p, _
 	mark_hot(h->cell, p->packets, cpu, direction, h->slot);
 }
 
+/* A mirror's packets are copies: their sources have nobody to answer. Hosts' own packets teach in either direction. */
+static __always_inline bool authenticates(const struct packet *p, __u32 filter)
+{
+	return settings.auth_buckets && settings.role != ROLE_MIRROR && filter & FILTER_AUTH && p->protocol == IPPROTO_TCP;
+}
+
+#define RULING_WHY 16 /* above this bit: enum reason, of what is dropped for one of its own */
+
 /*
- * What lists of sources and rules say of the packet: enum ruling, and RULING_SAMPLE. A mirror's packets are judged too, so that
- * the hits are known.
+ * What lists of sources, rules and authentication say of the packet: enum ruling, RULING_SAMPLE, RULING_WHY. A mirror's packets
+ * are judged too, so that the hits are known. Answers to challenges come before rules, which may be against such packets; all
+ * others are asked for proof only when no rule has stopped them or let them pass.
  */
 static __always_inline int judge(void *ctx, bool egress, const struct packet *p, struct cpu *cpu, bool incoming)
 {
-	__u32 filter = cpu->filter;
+	__u32 filter = cpu->filter, auth = AUTH_OFF;
+	int kind, ruling = RULING_NONE;
 	bool rules;
-	int kind;
 
-	if (!(filter & (FILTER_RULES | FILTER_BLOCKS)) || p->neighbour)
+	if (!(filter & (FILTER_RULES | FILTER_BLOCKS | FILTER_AUTH)) || p->neighbour)
 		return RULING_NONE;
 	rules = filter & FILTER_RULES && under_rules(p, filter);
-	if (filter & FILTER_SOURCES && incoming && (rules || filter & FILTER_BLOCKS)) {
+	if (!egress && incoming && authenticates(p, filter))
+		auth = auth_mode_of(DIRECTION_INCOMING);
+	if (filter & FILTER_SOURCES && incoming && (rules || auth || filter & FILTER_BLOCKS)) {
 		kind = listed(p, cpu);
 		if (kind == LISTED_ALLOW)
 			return RULING_PASS;
 		if (kind == LISTED_BLOCK)
 			return RULING_DROP;
 	}
-	if (!rules)
-		return RULING_NONE;
-	return egress ? filter_egress(ctx) : filter_xdp(ctx);
+	if (auth && p->tcp_flags & TCP_RST) {
+		kind = authenticate_xdp(ctx, auth);
+		if (kind)
+			return kind << RULING_WHY | RULING_DROP;
+		auth = AUTH_OFF;
+	}
+	if (rules)
+		ruling = egress ? filter_egress(ctx) : filter_xdp(ctx);
+	if (!auth || (ruling & 0xff) == RULING_DROP || (ruling & 0xff) == RULING_PASS)
+		return ruling;
+	kind = authenticate_xdp(ctx, auth);
+	return kind ? kind << RULING_WHY | (ruling & RULING_SAMPLE) | RULING_DROP : ruling;
 }
 
 /* Locate, judge and count a packet whose addresses are known. */
@@ -120,8 +143,12 @@ static __always_inline enum reason account(void *ctx, bool egress, const struct 
 		return REASON_BANNED_IN;
 	if (drop_out)
 		return REASON_BANNED_OUT;
+	if (filtered && ruling >> RULING_WHY)
+		return ruling >> RULING_WHY;
 	if (filtered)
 		return to.cell ? REASON_FILTERED_IN : REASON_FILTERED_OUT;
+	if (from.cell && (egress || !to.cell) && authenticates(p, cpu->filter))
+		learn_peer();
 	if (to.cell && from.cell)
 		return REASON_INTERNAL;
 	return to.cell ? REASON_INCOMING : REASON_OUTGOING;
@@ -198,7 +225,8 @@ static __always_inline enum reason measure(void *ctx, const struct frame *f, str
 
 static __always_inline bool drops(enum reason reason)
 {
-	return reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT || reason == REASON_FILTERED_IN || reason == REASON_FILTERED_OUT;
+	return reason == REASON_BANNED_IN || reason == REASON_BANNED_OUT || reason == REASON_FILTERED_IN || reason == REASON_FILTERED_OUT ||
+	       reason == REASON_PROVEN || reason == REASON_UNPROVEN;
 }
 
 /* To the paired interface; a frame that has none is lost, and counted. */
@@ -231,6 +259,8 @@ int weir_xdp(struct xdp_md *ctx)
 	if (!p)
 		return XDP_PASS;
 	reason = measure(ctx, &f, p);
+	if (reason == REASON_CHALLENGED)
+		return answer_xdp(ctx);
 	if (drops(reason))
 		return XDP_DROP;
 	if (settings.role == ROLE_WIRE)

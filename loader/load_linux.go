@@ -40,6 +40,7 @@ type DataPlane struct {
 	programs map[string]*ebpf.Program
 	reserve  []uint32 // slots for hosts that must have one
 	ruling   ruleState
+	auth     authState
 	leaving  []uint32 // slots whose hosts are gone, until no CPU can still be counting in them
 }
 
@@ -86,6 +87,9 @@ func (d *DataPlane) open() (err error) {
 		}
 	}
 	if err := d.openRules(); err != nil {
+		return err
+	}
+	if err := d.openAuth(); err != nil {
 		return err
 	}
 	if d.samples, err = ringbuf.NewReader(d.maps["samples"]); err != nil {
@@ -135,6 +139,7 @@ func (d *DataPlane) size() error {
 	}
 	set.look(p.Tunnels.Effective())
 	d.sizeRules(&set)
+	d.sizeAuth(&set)
 	for _, n := range p.Dynamic {
 		if n.Prefix.Addr().Is4() {
 			set.HasDynamic4 = 1
@@ -166,7 +171,7 @@ func (d *DataPlane) mapNames() []string {
 	return []string{"cells", "hot", "flows", "cpus", "locate4", "filter6", "networks6", "networks", "hosts", "folds", "free_slots",
 		"owners", "prefix_verdicts", "samples", "pairs", "in_hand", "rule_facts", "rule_sets", "rule_table", "rule_bloom", "rule_guard",
 		"rule_classes", "rules", "rule_payloads", "rule_limits", "rule_hits", "sources_any", "sources4", "source_leaves",
-		"source_sets", "source_lengths", "source_table"}
+		"source_sets", "source_lengths", "source_table", "auth", "auth_guard", "auth_hosts", "proofs", "auth_cpus"}
 }
 
 func (d *DataPlane) createMaps() error {
@@ -277,7 +282,7 @@ func (d *DataPlane) Close() error {
 	for _, m := range []mapped{d.cells, d.hot, d.flows, d.state, d.owners, d.wholes} {
 		errs = append(errs, m.unmap())
 	}
-	errs = append(errs, d.closeRules())
+	errs = append(errs, d.closeRules(), d.closeAuth())
 	for _, p := range d.programs {
 		errs = append(errs, p.Close())
 	}

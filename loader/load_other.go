@@ -53,3 +53,12 @@ func (*DataPlane) SetSuspect(uint32, traffic.Direction, bool) error { return err
 func (*DataPlane) SetRules(time.Time, []RuleEntry) error            { return errors.ErrUnsupported }
 func (*DataPlane) RuleHits() ([]RuleHits, error)                    { return nil, errors.ErrUnsupported }
 func (*DataPlane) SetSources(_, _ []netip.Prefix) error             { return errors.ErrUnsupported }
+func (*DataPlane) SetAuthLimits(AuthLimits) error                   { return errors.ErrUnsupported }
+func (*DataPlane) SetAuthentication(netip.Prefix, Authentication) error {
+	return errors.ErrUnsupported
+}
+func (*DataPlane) AuthenticationOf(netip.Prefix) (Authentication, error) {
+	return Authentication{}, errors.ErrUnsupported
+}
+func (*DataPlane) ForgetProofs()                 {}
+func (*DataPlane) AuthStats() (AuthStats, error) { return AuthStats{}, errors.ErrUnsupported }

@@ -30,7 +30,7 @@ func TestPinnedMapsAreAdopted(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(path) })
 	open := func(prefixes []netip.Prefix) plane {
 		plan, layout := testPlan(t, prefixes, testBudget)
-		plan.PinPath = path
+		plan.PinPath, plan.Authenticate = path, 1024
 		d, err := loader.Load(plan)
 		if err != nil {
 			t.Fatal(err)
@@ -42,6 +42,10 @@ func TestPinnedMapsAreAdopted(t *testing.T) {
 	first.xdp(t, loader.Host, pt.UDP6().Bytes())
 	first.setRules(t, "destination 2001:db8:2::7/128 protocol tcp then discard")
 	first.xdp(t, loader.Host, pt.TCP6().Bytes())
+	first.arm(t, "198.51.100.8/32", loader.Authentication{Mode: loader.AuthSYN})
+	toEight := func(f *pt.Frame) { f.Dst = netip.MustParseAddr("198.51.100.8") }
+	number := first.challenged(t, pt.TCP4(toEight), 1)
+	first.give(t, loader.Host, numbered(pt.TCP4(toEight, pt.Flags(traffic.FlagRST)), number))
 	if first.Adopted() {
 		t.Error("the first daemon adopted something")
 	}
@@ -67,6 +71,13 @@ func TestPinnedMapsAreAdopted(t *testing.T) {
 	if got := second.hits(t); got[1] != 1 {
 		t.Errorf("hits %v of a rule that was set after adoption, want 1", got)
 	}
+	if got := second.authStats(t); got.Hosts != 1 || got.Sources != 1 {
+		t.Errorf("authentication %+v after adoption, want one host and one source", got)
+	}
+	if got, _ := second.give(t, loader.Host, pt.TCP4(toEight).Bytes()); got != xdpPass {
+		t.Errorf("verdict %d on a proven source after adoption, want XDP_PASS", got)
+	}
+	second.challenged(t, pt.TCP4(toEight, source("192.0.2.77")), 1)
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}

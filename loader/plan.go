@@ -30,8 +30,10 @@ type Plan struct {
 	RingBytes  int // of the ring buffer for samples: a power of two and a multiple of the page size; 0: 1 MiB
 	Rules      int // room for so many rules, and as many values and classes of theirs; 0: 4096
 	Sources    int // room for so many prefixes in lists of sources; 0: none, and 16 MiB less memory
-	Tunnels    traffic.Tunnels
-	PinPath    string // directory in a BPF file system in which the maps outlive the daemon; "": nowhere
+	// Authenticate is room for so many proven TCP sources, of 32 bytes; 0: none, and SetAuthentication is refused.
+	Authenticate int
+	Tunnels      traffic.Tunnels
+	PinPath      string // directory in a BPF file system in which the maps outlive the daemon; "": nowhere
 }
 
 // MemoryPerSlot is the kernel memory of one slot: a cell and a hot bit per direction and CPU.
@@ -76,6 +78,9 @@ func (p *Plan) check() error {
 	if p.Sources < 0 || p.Sources > MaxSources {
 		return fmt.Errorf("plan data plane: room for %d sources; expected 0 to %d", p.Sources, MaxSources)
 	}
+	if p.Authenticate < 0 || p.Authenticate > MaxAuthenticate {
+		return fmt.Errorf("plan data plane: room for %d proven sources; expected 0 to %d", p.Authenticate, MaxAuthenticate)
+	}
 	if err := p.Tunnels.Check(); err != nil {
 		return fmt.Errorf("plan data plane: %w", err)
 	}
@@ -92,7 +97,8 @@ func (p *Plan) fingerprint(cpus int) uint64 {
 		// A hash never fails to write, and the values are of fixed size.
 		_ = binary.Write(h, binary.LittleEndian, v)
 	}
-	write([]uint64{abiVersion, uint64(cpus), uint64(p.DenseSlots), uint64(p.Slots), uint64(len(p.Dynamic)), uint64(p.ruleSizes().rules), uint64(p.Sources)})
+	write([]uint64{abiVersion, uint64(cpus), uint64(p.DenseSlots), uint64(p.Slots), uint64(len(p.Dynamic)), uint64(p.ruleSizes().rules), uint64(p.Sources),
+		uint64(p.Authenticate)})
 	write(p.Locate4)
 	write(p.Filter6)
 	for _, n := range p.Dynamic {
@@ -105,7 +111,7 @@ func (p *Plan) fingerprint(cpus int) uint64 {
 }
 
 // abiVersion changes with every incompatible change of bpf/abi.h or bpf/maps.h.
-const abiVersion = 3
+const abiVersion = 4
 
 // mappedBits is the length of p within the IPv4-mapped IPv6 space that map keys are in.
 func mappedBits(p netip.Prefix) int {

@@ -14,7 +14,7 @@ const instructionsMost = 400_000
 
 // How much work the programs are for the verifier; `make test` prints it.
 func TestProgramSizes(t *testing.T) {
-	p := load(t)
+	p := loadAuth(t)
 	for name, get := range map[string]func() (*ebpf.Program, error){
 		"xdp, host":   func() (*ebpf.Program, error) { return p.XDP(loader.Host) },
 		"xdp, wire":   func() (*ebpf.Program, error) { return p.XDP(loader.Wire) },

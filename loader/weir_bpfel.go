@@ -19,6 +19,32 @@ type weirAddress struct {
 	Low  uint64
 }
 
+type weirArmed struct {
+	_    structs.HostLayout
+	Word uint32
+	From uint32
+}
+
+type weirAuth struct {
+	_          structs.HostLayout
+	CookieKey  [2]uint64
+	TableKey   uint64
+	AnswerCost uint64
+	Lifetime   uint32
+	Everywhere uint32
+	Reserved   [3]uint64
+}
+
+type weirAuthCpu struct {
+	_          structs.HostLayout
+	BusyUntil  uint64
+	Proofs     uint64
+	Learned    uint64
+	Evicted    uint64
+	Unanswered uint64
+	Reserved   [3]uint64
+}
+
 type weirCell struct {
 	_               structs.HostLayout
 	Verdict         uint32
@@ -58,9 +84,8 @@ type weirCpu struct {
 	RedirectFailed uint64
 	SourceAllowed  uint64
 	SourceBlocked  uint64
-	Reserved       [2]uint64
 	Anomalies      [6]uint64
-	Exits          [3][21]struct {
+	Exits          [3][24]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64
@@ -127,6 +152,16 @@ type weirPrefixKey struct {
 	_       structs.HostLayout
 	Bits    uint32
 	Address weirAddress
+}
+
+type weirProofBucket struct {
+	_     structs.HostLayout
+	Proof [4]struct {
+		_        structs.HostLayout
+		Source   uint64
+		Until    uint32
+		Reserved uint32
+	}
 }
 
 type weirRule struct {
@@ -225,7 +260,7 @@ type weirSettings struct {
 	RuleComplex   uint32
 	SourceLeaves  uint32
 	SourceBuckets uint32
-	Reserved2     uint32
+	AuthBuckets   uint32
 	_             [4]byte
 }
 
@@ -262,6 +297,10 @@ type weirVerdicts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	weirMapAuth           = "auth"
+	weirMapAuthCpus       = "auth_cpus"
+	weirMapAuthGuard      = "auth_guard"
+	weirMapAuthHosts      = "auth_hosts"
 	weirMapCells          = "cells"
 	weirMapCpus           = "cpus"
 	weirMapFilter6        = "filter6"
@@ -277,6 +316,7 @@ const (
 	weirMapOwners         = "owners"
 	weirMapPairs          = "pairs"
 	weirMapPrefixVerdicts = "prefix_verdicts"
+	weirMapProofs         = "proofs"
 	weirMapRuleBloom      = "rule_bloom"
 	weirMapRuleClasses    = "rule_classes"
 	weirMapRuleFacts      = "rule_facts"
@@ -351,6 +391,10 @@ type weirProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type weirMapSpecs struct {
+	Auth           *ebpf.MapSpec `ebpf:"auth"`
+	AuthCpus       *ebpf.MapSpec `ebpf:"auth_cpus"`
+	AuthGuard      *ebpf.MapSpec `ebpf:"auth_guard"`
+	AuthHosts      *ebpf.MapSpec `ebpf:"auth_hosts"`
 	Cells          *ebpf.MapSpec `ebpf:"cells"`
 	Cpus           *ebpf.MapSpec `ebpf:"cpus"`
 	Filter6        *ebpf.MapSpec `ebpf:"filter6"`
@@ -366,6 +410,7 @@ type weirMapSpecs struct {
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
 	Pairs          *ebpf.MapSpec `ebpf:"pairs"`
 	PrefixVerdicts *ebpf.MapSpec `ebpf:"prefix_verdicts"`
+	Proofs         *ebpf.MapSpec `ebpf:"proofs"`
 	RuleBloom      *ebpf.MapSpec `ebpf:"rule_bloom"`
 	RuleClasses    *ebpf.MapSpec `ebpf:"rule_classes"`
 	RuleFacts      *ebpf.MapSpec `ebpf:"rule_facts"`
@@ -412,6 +457,10 @@ func (o *weirObjects) Close() error {
 //
 // It can be passed to loadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type weirMaps struct {
+	Auth           *ebpf.Map `ebpf:"auth"`
+	AuthCpus       *ebpf.Map `ebpf:"auth_cpus"`
+	AuthGuard      *ebpf.Map `ebpf:"auth_guard"`
+	AuthHosts      *ebpf.Map `ebpf:"auth_hosts"`
 	Cells          *ebpf.Map `ebpf:"cells"`
 	Cpus           *ebpf.Map `ebpf:"cpus"`
 	Filter6        *ebpf.Map `ebpf:"filter6"`
@@ -427,6 +476,7 @@ type weirMaps struct {
 	Owners         *ebpf.Map `ebpf:"owners"`
 	Pairs          *ebpf.Map `ebpf:"pairs"`
 	PrefixVerdicts *ebpf.Map `ebpf:"prefix_verdicts"`
+	Proofs         *ebpf.Map `ebpf:"proofs"`
 	RuleBloom      *ebpf.Map `ebpf:"rule_bloom"`
 	RuleClasses    *ebpf.Map `ebpf:"rule_classes"`
 	RuleFacts      *ebpf.Map `ebpf:"rule_facts"`
@@ -448,6 +498,10 @@ type weirMaps struct {
 
 func (m *weirMaps) Close() error {
 	return _WeirClose(
+		m.Auth,
+		m.AuthCpus,
+		m.AuthGuard,
+		m.AuthHosts,
 		m.Cells,
 		m.Cpus,
 		m.Filter6,
@@ -463,6 +517,7 @@ func (m *weirMaps) Close() error {
 		m.Owners,
 		m.Pairs,
 		m.PrefixVerdicts,
+		m.Proofs,
 		m.RuleBloom,
 		m.RuleClasses,
 		m.RuleFacts,

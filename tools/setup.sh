@@ -31,6 +31,10 @@ gcc gcc
 /usr/include/stdio.h libc6-dev
 /usr/include/pcap/pcap.h libpcap-dev
 luajit luajit
+influxd influxdb
+redis-server redis-server
+carbon-cache graphite-carbon
+clickhouse-server clickhouse-server
 "
 attempts="1 2 3"
 hurry=

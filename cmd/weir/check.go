@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/userspace/config"
+	wiring "weir/userspace/daemon"
 )
 
 // finding is one error or warning of a configuration.
@@ -43,6 +44,11 @@ func checkCommand(term terminal) *cli.Command {
 			}
 			path := cc.String("config")
 			loaded, err := config.Load(path)
+			if err == nil {
+				if err = wiring.CheckSinks(loaded); err != nil {
+					loaded = nil
+				}
+			}
 			var list config.Errors
 			if err != nil && !errors.As(err, &list) {
 				return err // the file itself cannot be read

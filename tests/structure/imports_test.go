@@ -32,8 +32,11 @@ func table() []row {
 		// The configuration.
 		{packages: []string{"userspace/config"}, ours: []string{vocabulary}, others: []string{"go.yaml.in/yaml/v3", "github.com/gaissmai/bart"}},
 		// The edges.
-		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/recorder", "userspace/capture/..."},
+		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/recorder", "userspace/capture/...", "userspace/enrich", "userspace/export"},
 			ours: []string{vocabulary}, others: []string{"*"}},
+		// The forms that sinks share, and the sinks: the runner in export knows none of them, and none of them knows it.
+		{packages: []string{"userspace/eventjson", "userspace/fastnetmon", "userspace/notify/digest"}, ours: []string{vocabulary}, pure: true},
+		{packages: sinks(), ours: []string{vocabulary, "userspace/eventjson", "userspace/fastnetmon", "userspace/notify/digest"}, others: []string{"*"}},
 		// The edges that speak BGP: each writes FlowSpec by one codec.
 		{packages: []string{"bgp/exabgp", "bgp/gobgpd", "bgp"}, ours: []string{vocabulary, "bgp/flowspec"}, others: []string{"*"}},
 		// Flow collection: the collector imports its decoders.
@@ -42,6 +45,14 @@ func table() []row {
 		// The wiring.
 		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "userspace/engines", "cmd/weir", "tests/...", "vmtest/..."},
 			ours: []string{"..."}, others: []string{"*"}},
+	}
+}
+
+// sinks are the packages that tell one kind of store, stream or people.
+func sinks() []string {
+	return []string{
+		"userspace/export/graphite", "userspace/export/influxdb", "userspace/export/clickhouse", "userspace/export/redis", "userspace/export/mongodb", "userspace/export/kafka/...",
+		"userspace/notify/webhook", "userspace/notify/mail", "userspace/notify/chat",
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -20,6 +21,7 @@ type Config struct {
 	BGP        BGP
 	Flows      Flows
 	Tunnels    traffic.Tunnels // what is looked into; the zero value but for the depth: nothing
+	Export     Export
 	Notify     Notify
 	Sampling   Sampling
 	Memory     Memory
@@ -30,8 +32,16 @@ type Config struct {
 	Log        Log
 	Pin        Pin
 
-	ListFiles []string // every list file that was read, sorted: a change in one of them takes effect by a reload
-	Warnings  []Error  // what is allowed but hardly meant, in the order of its places
+	ListFiles []string         // every list file that was read, sorted: a change in one of them takes effect by a reload
+	Places    map[string]Error // where sections of those who are told stand, by their paths
+	Warnings  []Error          // what is allowed but hardly meant, in the order of its places
+}
+
+// At is an error about a section of those who are told, such as "export.redis" or "notify.mail[0]", at its place.
+func (c *Config) At(section string, err error) Error {
+	e := c.Places[section]
+	e.Message = fmt.Sprintf("%q: %v", section, err)
+	return e
 }
 
 // Mode is how an XDP program is attached to an interface.
@@ -114,18 +124,6 @@ type Mitigation struct {
 	Expiry         time.Duration // a kernel rule that the daemon does not renew ends after this
 	Probe          Probe
 	Tolerance      float64 // a rule in shadow is put in force when at least all but this part of the host's ordinary traffic would still pass
-}
-
-// Notify says who is told.
-type Notify struct{ Script Script }
-
-// Script is a program in FastNetMon's manner: run with address, direction, packets per second and action, details on its standard input.
-type Script struct {
-	Path        string // empty: none
-	Timeout     time.Duration
-	Concurrency int  // runs at a time
-	Queue       int  // runs that wait; more are counted and given up
-	Details     bool // also run it with attack_details
 }
 
 // Sampling says how many frames are kept for a closer look: one in so many packets, 0 for none.

@@ -18,6 +18,7 @@ type decoder struct {
 	stat     func(string) (fs.FileInfo, error) // nil: files are not looked at
 	lists    map[string][]placed               // list files read so far, by path
 	actions  []string                          // names of bgp.actions
+	sinks    map[string]Error                  // sections of those who are told, by path
 
 	errs, warnings Errors
 }

@@ -89,7 +89,7 @@ func (d *decoder) ladder(h *Hostgroup, s *bgpSection) decodeFunc {
 // responses decodes everything that is in force on a rung.
 func (d *decoder) responses(r *Rung, s *bgpSection) decodeFunc {
 	words := append([]string{actionDrop, actionNotify, responseShadow, responseFilter, `"limit" and a rate such as "limit 50k pps" or "limit 100 mbps"`,
-		responseAuthenticate, `"authenticate all"`}, d.actions...)
+		responseAuthenticate, `"authenticate replies"`, `"authenticate all"`}, d.actions...)
 	return func(at string, n *yaml.Node) {
 		what := alternatives(words)
 		if isNull(n) {
@@ -138,6 +138,8 @@ func (r *Rung) add(words []string) bool {
 		r.Rules = traffic.RulesEnforce
 	case responseAuthenticate, responseAuthenticate + " syn":
 		r.Challenge = traffic.ChallengeSYN
+	case responseAuthenticate + " replies":
+		r.Challenge = traffic.ChallengeReplies
 	case responseAuthenticate + " all":
 		r.Challenge = traffic.ChallengeAll
 	default:

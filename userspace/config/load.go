@@ -32,7 +32,7 @@ func parse(name string, data []byte, readFile func(string) ([]byte, error), stat
 	if len(d.errs) > 0 {
 		return nil, d.errs.inOrder(name)
 	}
-	c.Warnings = d.warnings.inOrder(name)
+	c.Warnings, c.Places = d.warnings.inOrder(name), d.sinks
 	return c, nil
 }
 

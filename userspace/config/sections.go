@@ -59,7 +59,8 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		field{"flows", func(at string, n *yaml.Node) { d.flows(c, &flows, at, n) }},
 		field{"tunnels", func(at string, n *yaml.Node) { d.tunnels(&c.Tunnels, at, n) }},
 		field{"recorder", d.recorder(&c.Recorder, &recordsNamed)},
-		field{"notify", d.section(field{"script", d.script(&c.Notify.Script)})},
+		field{"export", d.export(&c.Export)},
+		field{"notify", d.notify(&c.Notify)},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
 			field{"suspect_rate", d.countOrOff(&c.Sampling.SuspectRate, 1e9)},

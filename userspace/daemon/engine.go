@@ -58,8 +58,10 @@ type engine struct {
 	packets     evidence
 	book        *investigate.Book
 	records     *records
+	exports     *exports
 	rules       *ruleBook
 	auto        responder
+	challenges  challenges
 	members     atomic.Pointer[members]
 	inquiries   map[traffic.Target]*inquiry
 	aside       func(func())    // runs what takes its time
@@ -128,8 +130,13 @@ func (e *engine) tick(now time.Time) {
 		e.unannounced = false
 		e.routers.update(e.manager.Bans())
 		e.respond(now)
-	} else if len(e.auto.Rules()) > 0 && !now.Before(e.auto.renew) {
+		e.challenge(now)
+	}
+	if len(e.auto.Rules()) > 0 && !now.Before(e.auto.renew) {
 		e.respond(now)
+	}
+	if len(e.challenges.armed) > 0 && !now.Before(e.challenges.renew) {
+		e.challenge(now)
 	}
 	if now.Sub(e.second) >= secondEvery {
 		e.everySecond(now)
@@ -172,6 +179,7 @@ func (e *engine) everySecond(now time.Time) {
 	e.totals.close(now.Sub(e.second))
 	e.second = now
 	e.answer(now)
+	e.push(now)
 	if e.rules.expire(now) {
 		if err := e.change(now, e.rules.list); err != nil {
 			e.log.Error("rules cannot be kept", "error", err)
@@ -252,6 +260,7 @@ func (e *engine) performOne(s *mitigate.Step) {
 		e.unannounced = true
 		e.store.Put(s.Record)
 		e.records.put(s.Record)
+		e.tell(e.lastTick, &s.Record)
 		e.server.Publish(s.Record)
 	case mitigate.StepBlock:
 		e.judge(s.Target, s.Until)
@@ -262,6 +271,9 @@ func (e *engine) performOne(s *mitigate.Step) {
 		n := notify.Notification{Action: s.Action, Record: s.Record, Packets: e.packets.of(s.Target)}
 		if e.notifier != nil {
 			e.notifier.Notify(n)
+		}
+		if s.Action == mitigate.ActionDetails {
+			e.details(e.lastTick, &s.Record)
 		}
 		if s.Action == mitigate.ActionDetails || s.Action == mitigate.ActionBan {
 			e.records.text(&n)

@@ -52,6 +52,8 @@ func planOf(cfg *config.Config, l *networks.Layout) loader.Plan {
 		Tunnels:    cfg.Tunnels,
 		Rules:      roomForRules,
 		Sources:    roomForSources(cfg),
+
+		Authenticate: roomForProofs(cfg),
 	}
 	for _, n := range l.DynamicNetworks() {
 		p.Dynamic = append(p.Dynamic, loader.Network{Prefix: n, Divided: networks.Divided(n)})

@@ -19,6 +19,7 @@ type records struct {
 	ring   *recorder.Ring
 	keeper *recorder.Keeper
 	texts  bool
+	folder string
 }
 
 // newRecords begins to keep headers; nothing is written before the keeper runs.
@@ -31,7 +32,7 @@ func (d *daemon) newRecords(cfg *config.Config) (*records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find folder for captures: %w", err)
 	}
-	out := &records{ring: recorder.NewRing(int(r.Ring)), texts: r.Text}
+	out := &records{ring: recorder.NewRing(int(r.Ring)), texts: r.Text, folder: path}
 	out.keeper, err = recorder.New(recorder.Options{
 		Folder: path, Attacks: r.Attacks, Bytes: r.Size, Age: r.Age, FileBytes: r.FileSize,
 		Interface: func(index int) string {

@@ -80,6 +80,8 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 		"networks.openvz":          old.Networks.OpenVZ == cfg.Networks.OpenVZ,
 		"flows":                    sameSockets(&old.Flows, &cfg.Flows),
 		"interfaces (not xdp)":     reflect.DeepEqual(capturesOf(old), capturesOf(cfg)),
+		"export":                   reflect.DeepEqual(old.Export, cfg.Export),
+		"notify (not script)":      samePeople(&old.Notify, &cfg.Notify),
 		"tunnels":                  reflect.DeepEqual(old.Tunnels, cfg.Tunnels),
 	} {
 		if !same {
@@ -107,6 +109,13 @@ func capturesOf(cfg *config.Config) []config.Interface {
 		}
 	}
 	return out
+}
+
+// samePeople reports whether two configurations tell the same people, but for the script.
+func samePeople(a, b *config.Notify) bool {
+	x, y := *a, *b
+	x.Script, y.Script = config.Script{}, config.Script{}
+	return reflect.DeepEqual(x, y)
 }
 
 // sameSockets reports whether two configurations receive flow records in the same way; whose count, and how, may differ.
@@ -177,7 +186,7 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 			next.plane.SetSampling(uint32(cfg.Sampling.Rate), uint32(cfg.Sampling.SuspectRate))
 		}
 		d.flows.enforce(cfg, next.table, filters)
-		if old.cfg.Notify != cfg.Notify {
+		if old.cfg.Notify.Script != cfg.Notify.Script {
 			if err := d.startNotifier(cfg); err != nil {
 				d.log.Error("the notify script cannot be called", "error", err)
 			}
@@ -214,7 +223,7 @@ func (d *daemon) replace(ctx context.Context, next *world) error {
 // nextWorld is what cfg stands for: another data plane when hosts are counted elsewhere, else the same one with another table.
 func (d *daemon) nextWorld(cfg *config.Config) (*world, error) {
 	old := d.world
-	same := old.cfg.Memory == cfg.Memory && roomForSources(old.cfg) == roomForSources(cfg)
+	same := old.cfg.Memory == cfg.Memory && roomForSources(old.cfg) == roomForSources(cfg) && roomForProofs(old.cfg) == roomForProofs(cfg)
 	if same {
 		same = reflect.DeepEqual(prefixesOf(old.cfg, old.live), prefixesOf(cfg, d.live.all()))
 	}

@@ -118,6 +118,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 		return err
 	}
 	undo.add(d.closeRecords)
+	if d.exports, err = d.newSinks(cfg); err != nil {
+		return err
+	}
 	for range flowWorkers(cfg) {
 		d.workers = append(d.workers, newWorker(d.frames.ParseLink, cfg))
 	}
@@ -131,6 +134,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	d.members.Store(membersOf(cfg, d.world.table))
 	for i, w := range d.workers {
 		w.writer, w.records = d.world.workers.writers[i], d.records
+		w.given.takers = d.exports.takers
 	}
 	d.book = investigate.New(d.ours())
 	d.detector = detect.New(detectPolicy(cfg, d.world.table))
@@ -151,6 +155,7 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	}
 	d.routers.enforce(cfg, d.world.table, d.killFile)
 	// What was banned before is banned again before the first packet is seen.
+	d.exports.known(records)
 	d.perform(d.manager.Restore(now, records))
 	d.routers.update(d.manager.Bans())
 	d.publish.Store(d.snapshot())
@@ -225,6 +230,7 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 		return d.group.Wait()
 	}
 	d.routers.run(d.ctx, d.group)
+	d.exports.run(d.ctx, d.group)
 	at := make(chan struct{})
 	close(at) // without XDP there is nothing to wait for
 	var started <-chan struct{} = at

@@ -73,6 +73,13 @@ func (e *engine) scrape() metrics.Snapshot {
 	for _, c := range e.captures {
 		s.Captures = append(s.Captures, c.engine.Stats())
 	}
+	for _, r := range e.exports.runners {
+		t := r.Stats()
+		s.Sinks = append(s.Sinks, metrics.Sink{
+			Name: t.Name, Up: t.Up || t.Failures == 0, Failures: t.Failures,
+			Sent: [metrics.SinkKindCount]uint64{t.Pushes, t.Changes, t.Flows}, Lost: [metrics.SinkKindCount]uint64{t.Lost.Snapshots, t.Lost.Changes, t.Lost.Flows},
+		})
+	}
 	routers := e.routers.status()
 	s.BGPSpeakerUp, s.BGPSpeakerRestarts = routers.Speaker.Up, uint64(routers.Speaker.Restarts)
 	for _, p := range routers.Peers {

@@ -12,6 +12,8 @@ type totals struct {
 	sum      [2][2]traffic.Counts // by family (0: IPv4) and direction, since the start
 	rate     [2][2]traffic.Counts // per second
 	before   [2][2]traffic.Counts
+	beside   [2][2]traffic.Counts // per second, by family: internal and other traffic, packets and bytes
+	passed   [2][2]traffic.Count  // the same since the start
 	groups   tally
 	networks tally
 }
@@ -75,6 +77,18 @@ func (t *totals) close(d time.Duration) {
 		}
 	}
 	t.before = t.sum
+}
+
+// closeBeside ends a second for what is counted beside hosts: packets since the start, by family, internal and other.
+func (t *totals) closeBeside(d time.Duration, now [2][2]traffic.Count) {
+	seconds := max(d.Seconds(), 1e-3)
+	for family := range now {
+		for i, n := range now[family] {
+			before := t.passed[family][i]
+			t.beside[family][i] = perSecond(traffic.Counts{Total: traffic.Count{Packets: n.Packets - before.Packets, Bytes: n.Bytes - before.Bytes}}, seconds)
+		}
+	}
+	t.passed = now
 }
 
 func (t *totals) group(i int) traffic.TwoWay { return t.groups.at(i) }

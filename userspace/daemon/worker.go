@@ -54,6 +54,7 @@ type worker struct {
 	flipAt  time.Time
 	recent  *recent
 	records *records
+	given   given // to stores of flow records
 
 	// Frames: how they are read, how many each stands for, and the packet in hand.
 	parse  parseFunc
@@ -107,6 +108,7 @@ func family(p *traffic.Packet) int {
 // flow counts a flow record.
 func (w *worker) flow(f *traffic.Flow) {
 	dir := w.writer.CountFlow(f)
+	w.given.add(f)
 	packets, bytes := f.Scaled()
 	w.counted.add(family(&f.Packet), traffic.Reason(dir), packets, bytes)
 	each := uint64(1) // while an attack is on, all are wanted: there are not many
@@ -153,6 +155,7 @@ func (w *worker) tick(now time.Time) {
 		w.writer.Flip()
 	}
 	w.writer.Spread(now)
+	w.given.flush()
 	told := w.counted
 	w.told.Store(&told)
 }

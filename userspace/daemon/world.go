@@ -201,6 +201,26 @@ func (w *world) top(dir traffic.Direction, metric traffic.Metric, n int) []host 
 	return all[:min(n, len(all))]
 }
 
+// busy is all hosts that have any traffic now, with what all spaces know of them.
+func (w *world) busy() []traffic.HostRate {
+	var all []traffic.HostRate
+	at := map[netip.Prefix]int{}
+	for i, s := range w.spaces {
+		s.meter.Busy(func(slot uint32, owner netip.Prefix, rate traffic.TwoWay) {
+			if len(w.spaces) > 1 {
+				if known, ok := at[owner]; ok && i > 0 {
+					all[known].Incoming.Add(&rate.Incoming)
+					all[known].Outgoing.Add(&rate.Outgoing)
+					return
+				}
+				at[owner] = len(all)
+			}
+			all = append(all, traffic.HostRate{Host: owner, Group: w.cfg.Hostgroups[s.group(slot, owner)].Name, TwoWay: rate})
+		})
+	}
+	return all
+}
+
 // inside is all hosts of a prefix in one direction that have ever been counted; a single host in any case.
 func (w *world) inside(p netip.Prefix, dir traffic.Direction) []host {
 	var all []host

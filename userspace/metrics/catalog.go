@@ -40,6 +40,10 @@ const (
 	ladderSteps
 	rulesInForce
 	rulesLeftOut
+	sinkUp
+	sinkFailures
+	sinkSent
+	sinkLost
 	mitigationsRefused
 	mitigationDryRun
 	mitigationKillSwitch
@@ -151,6 +155,10 @@ func catalog() [idCount]metric {
 		mitigationsLifted:    {"weir_mitigations_lifted_total", counter, "Bans ended since the start.", nil},
 		ladderSteps:          {"weir_ladder_steps_total", counter, "Steps of attacks on their hostgroups' ladders, by way: up or down.", []string{"way"}},
 		rulesInForce:         {"weir_rules", gauge, "Rules in XDP, by hand and by ladders, by mode: enforced or shadow.", []string{"mode"}},
+		sinkUp:               {"weir_export_up", gauge, "1 while the last call of the sink went well, or there was none yet.", []string{"sink"}},
+		sinkFailures:         {"weir_export_failures_total", counter, "Calls of the sink that failed.", []string{"sink"}},
+		sinkSent:             {"weir_export_sent_total", counter, "What the sink has taken, by kind: snapshots of traffic, changes of attacks, flow records.", []string{"sink", "kind"}},
+		sinkLost:             {"weir_export_lost_total", counter, "What the sink has not got and will not get, by kind.", []string{"sink", "kind"}},
 		rulesLeftOut:         {"weir_rules_left_out", gauge, "Rules that ladders ask for and XDP has no room for.", nil},
 		mitigationsRefused:   {"weir_mitigations_refused_total", counter, "Attacks left alone and bans by hand refused, by the guard that did it.", []string{"reason"}},
 		mitigationDryRun:     {"weir_mitigation_dry_run", gauge, "1 while mitigations are decided and reported only.", nil},

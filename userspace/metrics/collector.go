@@ -163,6 +163,14 @@ func (s scrape) attacks(now *Snapshot) {
 	s.put(rulesInForce, float64(now.RulesInForce-now.RulesShadow), "enforced")
 	s.put(rulesInForce, float64(now.RulesShadow), "shadow")
 	s.put(rulesLeftOut, float64(now.RulesLeftOut))
+	for _, one := range now.Sinks {
+		s.flag(sinkUp, one.Up, one.Name)
+		s.put(sinkFailures, float64(one.Failures), one.Name)
+		for kind := range SinkKindCount {
+			s.put(sinkSent, float64(one.Sent[kind]), one.Name, kind.String())
+			s.put(sinkLost, float64(one.Lost[kind]), one.Name, kind.String())
+		}
+	}
 	for reason, n := range now.MitigationsRefused {
 		s.put(mitigationsRefused, float64(n), reason)
 	}

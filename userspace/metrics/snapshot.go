@@ -73,6 +73,7 @@ type Snapshot struct {
 	RulesInForce         int               // in XDP, by hand and by ladders
 	RulesShadow          int               // of those, the ones that only count
 	RulesLeftOut         int               // for which there was no room
+	Sinks                []Sink            // stores, streams and people who are told
 	MitigationsRefused   map[string]uint64 // by the guard's name; those that never refused may be in it with 0
 	DryRun, KillSwitch   bool
 
@@ -132,3 +133,27 @@ type BGPPeer struct {
 
 // Build says what the daemon was built from.
 type Build struct{ Version, Revision, Go string }
+
+// Sink is what somebody was told, and what he was not.
+type Sink struct {
+	Name     string
+	Up       bool // the last call went well, or there was none yet
+	Failures uint64
+	Sent     [SinkKindCount]uint64
+	Lost     [SinkKindCount]uint64
+}
+
+// SinkKind is what a sink is told of.
+type SinkKind uint8
+
+const (
+	SinkSnapshots SinkKind = iota // traffic
+	SinkChanges                   // attacks
+	SinkFlows                     // flow records
+	SinkKindCount
+)
+
+var sinkKindNames = [SinkKindCount]string{"traffic", "attacks", "flows"}
+
+// String returns the kind's name as it stands in metrics.
+func (k SinkKind) String() string { return sinkKindNames[k] }

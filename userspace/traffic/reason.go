@@ -28,6 +28,9 @@ const (
 	ReasonTunnelDepth                 // PPPoE and pseudo-wires within each other, deeper than is looked
 	ReasonFilteredIn                  // counted, and dropped by a rule or a list of sources; its destination is ours
 	ReasonFilteredOut                 // the same; only its source is ours
+	ReasonChallenged                  // counted, and answered by a challenge in its host's place: a SYN of a source that is not proven
+	ReasonProven                      // counted, and dropped: the answer to a challenge, by which its source is proven
+	ReasonUnproven                    // counted, and dropped because its source is not proven
 	ReasonCount
 
 	// ReasonOK is what a parser returns for a packet whose addresses could be read.
@@ -37,7 +40,7 @@ const (
 var reasonNames = [ReasonCount]string{
 	"incoming", "outgoing", "internal", "other", "banned_in", "banned_out", "arp", "not_ip", "short_ethernet", "short_vlan",
 	"vlan_depth", "short_mpls", "mpls_depth", "short_ipv4", "bad_ipv4", "short_ipv6", "bad_ipv6", "short_tunnel", "tunnel_depth",
-	"filtered_in", "filtered_out",
+	"filtered_in", "filtered_out", "challenged", "proven", "unproven",
 }
 
 // String returns the reason's name as it stands in JSON and metrics.
@@ -50,7 +53,11 @@ func (r Reason) String() string {
 
 // Counted reports whether packets that leave for this reason are in a host's cells.
 func (r Reason) Counted() bool {
-	return r <= ReasonInternal || r == ReasonBannedIn || r == ReasonBannedOut || r == ReasonFilteredIn || r == ReasonFilteredOut
+	switch r {
+	case ReasonBannedIn, ReasonBannedOut, ReasonFilteredIn, ReasonFilteredOut, ReasonChallenged, ReasonProven, ReasonUnproven:
+		return true
+	}
+	return r <= ReasonInternal
 }
 
 // Anomaly says what is broken in a packet whose addresses could be read; the packet is counted for its host all the same.

@@ -44,13 +44,14 @@ func (u *RuleUse) UnmarshalText(text []byte) error {
 type Challenge uint8
 
 const (
-	ChallengeNone Challenge = iota
-	ChallengeSYN            // those that open a connection
-	ChallengeAll            // all of TCP
+	ChallengeNone    Challenge = iota
+	ChallengeSYN               // those that open a connection
+	ChallengeReplies           // and those that answer one
+	ChallengeAll               // all of TCP
 	ChallengeCount
 )
 
-var challengeNames = [ChallengeCount]string{"none", "syn", "all"}
+var challengeNames = [ChallengeCount]string{"none", "syn", "replies", "all"}
 
 // String returns the challenge's name as it stands in configuration and JSON.
 func (c Challenge) String() string {
