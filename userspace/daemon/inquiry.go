@@ -81,6 +81,7 @@ func (e *engine) inquire(now time.Time) {
 		if !ok {
 			continue
 		}
+		c.Background = e.background(now, i.target)
 		i.running, i.looked = true, samples
 		e.aside(func() {
 			is := c.Analyze(now)
@@ -95,6 +96,20 @@ func (e *engine) inquire(now time.Time) {
 			})
 		})
 	}
+}
+
+// background is the share of a target's packets that is ordinary in all likelihood; 0 when that is not known.
+func (e *engine) background(now time.Time, t traffic.Target) float64 {
+	usual, known := e.world.ordinary(now, t)
+	both := e.rates(t, traffic.Trip{})
+	rate := both.Incoming.Total.Packets
+	if t.Direction == traffic.Outgoing {
+		rate = both.Outgoing.Total.Packets
+	}
+	if !known || rate == 0 {
+		return 0
+	}
+	return min(1, usual/float64(rate))
 }
 
 // ours reports whether an address is in one of our networks.

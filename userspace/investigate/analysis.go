@@ -1,6 +1,7 @@
 package investigate
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,6 +18,9 @@ type Case struct {
 	normal   []analyze.Seen
 	baseline *signature.Baseline
 	ours     func(netip.Addr) bool
+
+	// Background is the share of the target's packets that is ordinary traffic in all likelihood: the rate before the attack by the rate now; 0: unknown.
+	Background float64
 }
 
 // Open takes out what is known of an attack now; false when that is nothing. The case may be analyzed by another goroutine.
@@ -36,9 +40,11 @@ func (b *Book) Open(t traffic.Target) (*Case, bool) {
 
 // Analyze names the attack and finds rules against it. It takes up to a tenth of a second for 10,000 samples.
 func (c *Case) Analyze(now time.Time) *traffic.Analysis {
-	report := analyze.Analyze(c.samples, c.target.Direction, c.ours)
+	attack, familiar, share := split(c.samples, c.normal, c.target.Direction)
+	normal := slices.Concat(c.normal, familiar)
+	report := analyze.Analyze(attack, c.target.Direction, c.ours)
 	out := &traffic.Analysis{
-		At: now, Samples: len(c.samples), Normal: len(c.normal), Class: report.Name, Confidence: report.Confidence, Sources: string(report.Spoofing.Verdict),
+		At: now, Samples: len(c.samples), Normal: len(normal), Class: report.Name, Confidence: report.Confidence, Sources: string(report.Spoofing.Verdict),
 	}
 	for _, v := range report.Vectors {
 		out.Vectors = append(out.Vectors, traffic.Vector{Class: v.Class, Share: v.Share, Confidence: v.Confidence, Evidence: v.Evidence})
@@ -46,9 +52,12 @@ func (c *Case) Analyze(now time.Time) *traffic.Analysis {
 	for _, p := range report.Patterns {
 		out.Patterns = append(out.Patterns, p.Name+": "+p.Evidence)
 	}
-	found := signature.Infer(c.target, c.samples, c.normal, signature.Options{Baseline: c.baseline})
+	found := signature.Infer(c.target, attack, normal, signature.Options{Baseline: c.baseline, Background: max(0, c.Background-share)})
 	out.Rules, out.Router = ruleSet(&found.Set), ruleSet(&found.RouterRules)
 	out.Evidence = slices.Concat(report.Spoofing.Evidence, found.Evidence)
+	if share > 0 {
+		out.Evidence = append(out.Evidence, fmt.Sprintf("%.1f %% of the packets are of conversations from before the attack, and are not taken for part of it", 100*share))
+	}
 	return out
 }
 

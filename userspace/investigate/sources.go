@@ -30,6 +30,8 @@ func (b *Book) Sources(t traffic.Target, n int) []traffic.SourceShare {
 	for source, count := range counts {
 		list = append(list, traffic.SourceShare{Source: source, Share: float64(count) / float64(all)})
 	}
-	slices.SortFunc(list, func(x, y traffic.SourceShare) int { return cmp.Or(cmp.Compare(y.Share, x.Share), x.Source.Compare(y.Source)) })
+	slices.SortFunc(list, func(x, y traffic.SourceShare) int {
+		return cmp.Or(cmp.Compare(y.Share, x.Share), x.Source.Compare(y.Source))
+	})
 	return slices.Clip(list[:min(n, len(list))])
 }
