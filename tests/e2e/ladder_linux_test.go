@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -54,6 +55,7 @@ bgp:
 	if first := rules[0]; !first.GetAutomatic() || first.GetShadow() || !strings.Contains(first.GetRule(), "then discard") || first.GetAttackId() == "" {
 		t.Errorf("a rule that was found: %v", first)
 	}
+	t.Logf("the first rule was in force %s after the detection", rules[0].GetSince().AsTime().Sub(d.attacks(t)[0].GetDetected().AsTime()).Round(time.Millisecond))
 	until(t, "the rule to stop the flood", func() bool {
 		before := received(t, b.victim)
 		f.more(t, pps/2)
