@@ -167,9 +167,9 @@ func (m *Manager) regroup(a *attack) {
 }
 
 // is reports whether a rung is what a response does.
-func (g *Rung) is(r *traffic.Response) bool {
-	return g.Rules == r.Rules && g.LimitPackets == r.LimitPackets && g.LimitBytes == r.LimitBytes && g.Challenge == r.Challenge &&
-		slices.Equal(g.Announce, r.Announce)
+func (r *Rung) is(now *traffic.Response) bool {
+	return r.Rules == now.Rules && r.LimitPackets == now.LimitPackets && r.LimitBytes == now.LimitBytes && r.Challenge == now.Challenge &&
+		slices.Equal(r.Announce, now.Announce)
 }
 
 // remake makes a dry ban real or a real one dry.
