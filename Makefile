@@ -28,7 +28,7 @@ demo: build ## a whole attack on this machine, from flood to drop, in network na
 	./weir demo
 
 # One package's tests at a time: they measure, and two floods at once would measure each other.
-test: setup lint cross race libraries ## everything: linters, all systems' builds, generated code, tests, other kernels
+test: setup ferretdb lint cross race libraries ## everything: linters, all systems' builds, generated code, tests, other kernels
 	go test -count=1 -p 1 -run '^$$' -bench . -benchtime 1x -timeout 20m ./...
 	go test -count=1 -v -run '^TestProgramSizes$$' ./loader # how much work the programs are for the verifier
 	@mkdir -p build
@@ -38,6 +38,9 @@ test: setup lint cross race libraries ## everything: linters, all systems' build
 		wait $$kernels; kernels=$$?; \
 		cat build/vmtest.log; \
 		[ $$rest -eq 0 ] && [ $$kernels -eq 0 ]
+
+ferretdb: ## the server that stands in for MongoDB in tests, into the user's cache
+	@tools/ferretdb.sh
 
 # The race detector needs a C compiler, which nothing else does. What drives floods is left out: it is slow under it, and has little to share.
 race:

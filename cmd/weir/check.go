@@ -45,7 +45,7 @@ func checkCommand(term terminal) *cli.Command {
 			path := cc.String("config")
 			loaded, err := config.Load(path)
 			if err == nil {
-				if err = wiring.CheckSinks(loaded); err != nil {
+				if err = errors.Join(wiring.CheckSinks(loaded), wiring.CheckHooks(loaded)); err != nil {
 					loaded = nil
 				}
 			}

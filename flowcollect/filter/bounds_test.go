@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"weir/userspace/sandbox"
 )
 
 func TestLoadErrors(t *testing.T) {
@@ -206,7 +208,13 @@ func TestFiles(t *testing.T) {
 // TestFailingInstance: a script whose statements fail in an instance, though they did not when it was loaded, keeps everything.
 func TestFailingInstance(t *testing.T) {
 	s := scriptOf(t, "function netflow(flow) return false end")
-	s.proto, _, _ = compile("error('this time')", s.path)
+	err := os.WriteFile(s.path, []byte("error('this time')"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.code, err = sandbox.Compile(s.path, s.opts.sandbox()); err != nil {
+		t.Fatal(err)
+	}
 	i := s.New()
 	if !i.Keep(flow()) {
 		t.Error("dropped")

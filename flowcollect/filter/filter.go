@@ -4,14 +4,14 @@ package filter
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/gaissmai/bart"
 	lua "github.com/yuin/gopher-lua"
 
+	"weir/userspace/sandbox"
 	"weir/userspace/traffic"
 )
 
@@ -21,9 +21,6 @@ const (
 	DefaultMemory      = 32 << 20
 	DefaultLoadTimeout = 5 * time.Second
 	DefaultMaxRunaways = 100
-
-	maxScriptBytes = 1 << 20
-	maxFileBytes   = 4 << 20 // that a script reads while it is loaded
 )
 
 // Options bound what a script may use. The zero Options are the defaults.
@@ -54,12 +51,10 @@ func (o *Options) complete() {
 type Script struct {
 	path  string
 	opts  Options
-	proto *lua.FunctionProto
-	names []string     // of fields that the script's text mentions
+	code  *sandbox.Script
 	small []lua.LValue // the numbers from 0 on, made once
 
 	mu        sync.Mutex
-	files     map[string]string // what the script has read while it was loaded
 	instances []*Instance
 
 	off      atomic.Pointer[string] // why it is switched off; nil: it is not
@@ -81,13 +76,9 @@ func Load(path string) (*Script, error) { return LoadWith(path, Options{}) }
 // LoadWith is Load with other bounds.
 func LoadWith(path string, o Options) (*Script, error) {
 	o.complete()
-	boundArrays()
-	text, err := readBounded(path, maxScriptBytes)
-	if err != nil {
-		return nil, fmt.Errorf("load flow filter: %w", err)
-	}
-	s := &Script{path: path, opts: o, files: map[string]string{}, small: smallNumbers()}
-	if s.proto, s.names, err = compile(text, path); err != nil {
+	s := &Script{path: path, opts: o, small: smallNumbers()}
+	var err error
+	if s.code, err = sandbox.Compile(path, o.sandbox()); err != nil {
 		return nil, fmt.Errorf("load flow filter: %w", err)
 	}
 	if err := newInstance(s).start(); err != nil {
@@ -96,40 +87,22 @@ func LoadWith(path string, o Options) (*Script, error) {
 	return s, nil
 }
 
-// readBounded reads a file that is to have so many bytes at most.
-func readBounded(path string, limit int64) (string, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("read %s: it is not a regular file", path)
-	case info.Size() > limit:
-		return "", fmt.Errorf("read %s: it has %d bytes; expected at most %d", path, info.Size(), limit)
+// sandbox is what the sandbox is to know.
+func (o *Options) sandbox() sandbox.Options {
+	return sandbox.Options{
+		What: "a filter", Memory: o.Memory,
+		NewSet: func() sandbox.Set { return new(bart.Lite) },
+		SetMethods: map[string]lua.LGFunction{
+			"has_src": func(l *lua.LState) int { return hasField(l, fieldSrc) },
+			"has_dst": func(l *lua.LState) int { return hasField(l, fieldDst) },
+		},
+		Table: func(v lua.LValue) *lua.LTable {
+			if r := recordOf(v); r != nil && r.flow != nil {
+				return r.showAll()
+			}
+			return nil
+		},
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	return string(data), nil
-}
-
-// file returns a file beside the script. It is read once, so that all instances see the same.
-func (s *Script) file(name string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if text, ok := s.files[name]; ok {
-		return text, nil
-	}
-	if !filepath.IsLocal(name) {
-		return "", fmt.Errorf("read %q: a filter reads files of its own folder only; put the file beside the script", name)
-	}
-	text, err := readBounded(filepath.Join(filepath.Dir(s.path), name), maxFileBytes)
-	if err != nil {
-		return "", err
-	}
-	s.files[name] = text
-	return text, nil
 }
 
 // New makes an instance for one goroutine. It has the script's variables for itself. If the script's own statements fail this time,
@@ -137,7 +110,7 @@ func (s *Script) file(name string) (string, error) {
 func (s *Script) New() *Instance {
 	i := newInstance(s)
 	if err := i.start(); err != nil {
-		i.state = nil
+		i.keeps = true
 		i.fail(err.Error())
 	}
 	s.mu.Lock()
@@ -185,12 +158,6 @@ func (s *Script) Stats() Stats {
 // switchOff ends the use of the script; the first reason stays.
 func (s *Script) switchOff(why string) { s.off.CompareAndSwap(nil, &why) }
 
-// boundArrays keeps t[50000000] = 1 from filling a list of fifty million entries: a larger index is a key like any other.
-var boundArrays = sync.OnceFunc(func() { lua.MaxArrayIndex = maxList + 1 })
-
-// maxList is the longest list that # and ipairs see.
-const maxList = 1 << 16
-
 // smallNumbers are numbers that fields often have, as Lua's values.
 func smallNumbers() []lua.LValue {
 	list := make([]lua.LValue, 2048)
@@ -207,11 +174,11 @@ type hook struct {
 }
 
 // findHooks looks for the functions that the script has defined: for NetFlow and IPFIX, and for sFlow.
-func findHooks(globals *lua.LTable) (hooks [2]hook, err error) {
+func findHooks(state *sandbox.State) (hooks [2]hook, err error) {
 	names := [2][2]string{{"netflow", "process_netflow"}, {"sflow", "process_sflow"}}
 	for kind := range names {
 		for j, name := range names[kind] {
-			v := globals.RawGetString(name)
+			v := state.Global(name)
 			if v == lua.LNil {
 				continue
 			}

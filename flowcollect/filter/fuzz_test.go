@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	lua "github.com/yuin/gopher-lua"
 )
 
 // FuzzScript: any text is a script or an error, and a script ends and breaks nothing, whatever it does.
@@ -48,37 +46,6 @@ func FuzzScript(f *testing.F) {
 		got := s.Stats()
 		if got.Dropped+got.Errors+got.Runaways > got.Calls+1 || got.Calls > 6 {
 			t.Errorf("%+v", got)
-		}
-	})
-}
-
-// FuzzPattern: any pattern and text is matched or refused, inside the text.
-func FuzzPattern(f *testing.F) {
-	for _, p := range []string{"^(%d+)%.", "%b()", "%f[%a]", "[^%]a-c]*", "(a*(.)%w(%s*))", "%1", "[", "%", "(()", ".-b", "[]", "[a-", "[%"} {
-		f.Add("a(b)c 1.2", p)
-	}
-	i := newInstance(scriptOf(f, "function netflow() end"))
-	if err := i.start(); err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text, pattern string) {
-		l := i.state
-		for name, arguments := range map[string][]string{"find": {text, pattern}, "match": {text, pattern}, "gsub": {text, pattern, "<%0>"}} {
-			i.fuel.fill(10 * time.Millisecond)
-			l.Push(l.GetField(l.GetGlobal("string"), name))
-			for _, a := range arguments {
-				l.Push(lua.LString(a))
-			}
-			if l.PCall(len(arguments), 2, nil) != nil {
-				continue
-			}
-			first, second := l.Get(-2), l.Get(-1)
-			l.Pop(2)
-			if begin, ok := first.(lua.LNumber); ok && name == "find" {
-				if end, ok := second.(lua.LNumber); !ok || begin < 1 || end < begin-1 || int(end) > len(text) {
-					t.Errorf("found from %v to %v in a text of %d bytes", first, second, len(text))
-				}
-			}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,113 +10,52 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"weir/userspace/sandbox"
 	"weir/userspace/traffic"
 )
 
 // Instance decides about records by a script of its own. One goroutine uses it.
 type Instance struct {
 	script  *Script
-	state   *lua.LState // nil: it keeps everything
-	fuel    *fuel
+	state   *sandbox.State
+	keeps   bool // everything: its statements have failed
 	record  *record
 	hooks   [2]hook
 	random  *rand.Rand
 	agent   netip.Addr // whose text is agentIs
 	agentIs lua.LValue
-	weigh   int // instructions until the script's memory is looked at
 
 	calls, dropped, rescaled, errors, stopped atomic.Uint64 // written by one goroutine
 }
 
-// weighEvery is how many instructions a script runs between two looks at its memory, at the least.
-const weighEvery = 1 << 18
-
-// Bounds of the interpreter's stacks: calls in each other, and values.
-const (
-	maxCalls  = 200
-	maxValues = 1 << 15
-)
-
 func newInstance(s *Script) *Instance {
-	l := lua.NewState(lua.Options{
-		SkipOpenLibs: true, CallStackSize: maxCalls, RegistrySize: 1024, RegistryGrowStep: 1024, RegistryMaxSize: maxValues,
-	})
-	i := &Instance{script: s, state: l, fuel: newFuel(), random: rand.New(rand.NewPCG(1, 2)), weigh: weighEvery}
-	i.record = newRecord(l, s.names, s.small)
-	l.SetContext(i.fuel)
+	i := &Instance{script: s, random: rand.New(rand.NewPCG(1, 2))}
+	i.state = s.code.New(func(text string) { s.printed.Store(&text) })
+	i.record = newRecord(i.state.Lua(), s.code.Names(), s.small)
 	return i
 }
 
 // start runs the script's own statements, which define its hooks.
 func (i *Instance) start() error {
-	l := i.state
-	i.fuel.fill(i.script.opts.LoadTimeout)
-	opened := false
-	loading := true
-	box := &sandbox{script: i.script, fuel: i.fuel, loading: &loading}
-	l.Push(l.NewFunction(func(l *lua.LState) int {
-		box.open(l)
-		opened = true
-		return 0
-	}))
-	err := l.PCall(0, 0, nil)
-	if err == nil && opened {
-		l.Push(l.NewFunctionFromProto(i.script.proto))
-		err = l.PCall(0, 0, nil)
+	if err := i.state.Start(i.script.opts.LoadTimeout); err != nil {
+		return err
 	}
-	loading = false
-	if err != nil {
-		return errors.New(i.message(err))
-	}
-	if bytes := weigh(l, i.script.opts.Memory); bytes > i.script.opts.Memory {
-		return fmt.Errorf("%s: its values take more than %d bytes", i.script.path, i.script.opts.Memory)
-	}
-	if i.hooks, err = findHooks(l.G.Global); err != nil {
+	var err error
+	if i.hooks, err = findHooks(i.state); err != nil {
 		return fmt.Errorf("%s: %w", i.script.path, err)
 	}
 	return nil
 }
 
-// message is an error of the script, with file and line and without the interpreter's trace.
-func (i *Instance) message(err error) string {
-	var e *lua.ApiError
-	if !errors.As(err, &e) {
-		return err.Error()
-	}
-	text := ""
-	switch {
-	case e.Object == nil || e.Object == lua.LNil:
-		text = e.Error()
-	case e.Object.Type() == lua.LTString:
-		text = string(e.Object.(lua.LString))
-	default:
-		text = "error with a " + e.Object.Type().String()
-	}
-	if i.fuel.out {
-		text += fmt.Sprintf(" (more than %s)", i.fuel.limit)
-	}
-	return shorten(text)
-}
-
-// maxMessage is how much of a message is kept.
-const maxMessage = 500
-
-func shorten(text string) string {
-	if len(text) > maxMessage {
-		return text[:maxMessage] + "..."
-	}
-	return text
-}
-
 // Keep reports whether a record is to count, and may change its rate, packets and bytes. It keeps the record when the script fails.
 func (i *Instance) Keep(f *traffic.Flow) bool {
 	h := &i.hooks[hookOf(f.Source)]
-	if h.fn == nil || i.state == nil || i.script.off.Load() != nil {
+	if h.fn == nil || i.keeps || i.script.off.Load() != nil {
 		return true
 	}
 	add(&i.calls)
-	l := i.state
-	i.fuel.fill(i.script.opts.Timeout)
+	l := i.state.Lua()
+	i.state.Begin(i.script.opts.Timeout)
 	i.record.set(f)
 	l.Push(h.fn)
 	arguments := 1
@@ -126,10 +64,10 @@ func (i *Instance) Keep(f *traffic.Flow) bool {
 		arguments = 2
 	}
 	l.Push(i.record.object)
-	err := l.PCall(arguments, 1, nil)
+	err := i.state.Call(arguments, 1)
 	i.record.flow = nil
-	if i.weigh -= i.fuel.burnt(); i.weigh < 0 || err != nil && i.fuel.out {
-		i.weighState()
+	if i.state.Heavy() {
+		i.tooHeavy()
 	}
 	if err != nil {
 		i.failed(err)
@@ -211,15 +149,15 @@ func (i *Instance) rescale(f *traffic.Flow, by float64) error {
 
 // failed tells an error, and ends the use of a script that runs away again and again.
 func (i *Instance) failed(err error) {
-	if !i.fuel.out {
-		i.fail(i.message(err))
+	if !i.state.RanAway() {
+		i.fail(i.state.Message(err))
 		return
 	}
 	add(&i.stopped)
-	i.tell(i.message(err))
+	i.tell(i.state.Message(err))
 	if n := i.script.runaways.Add(1); n >= int64(i.script.opts.MaxRunaways) {
 		i.script.switchOff(fmt.Sprintf("%d calls in a row took longer than %s each and were stopped; the last at %s",
-			n, i.script.opts.Timeout, i.message(err)))
+			n, i.script.opts.Timeout, i.state.Message(err)))
 	}
 }
 
@@ -230,15 +168,9 @@ func (i *Instance) fail(text string) {
 
 func (i *Instance) tell(text string) { i.script.trouble.Store(&trouble{text, time.Now()}) }
 
-// weighState looks at the script's memory, and ends its use when it holds too much.
-func (i *Instance) weighState() {
-	limit := i.script.opts.Memory
-	bytes := weigh(i.state, limit)
-	i.weigh = max(weighEvery, bytes/4) // so that looking takes a small part of the time
-	if bytes <= limit {
-		return
-	}
-	why := fmt.Sprintf("%s: its variables hold more than %d MiB; what it remembers of records must be bounded", i.script.path, limit>>20)
+// tooHeavy ends the use of a script that holds too much.
+func (i *Instance) tooHeavy() {
+	why := fmt.Sprintf("%s: its variables hold more than %d MiB; what it remembers of records must be bounded", i.script.path, i.script.opts.Memory>>20)
 	i.tell(why)
 	i.script.switchOff(why)
 }

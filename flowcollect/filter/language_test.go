@@ -1,13 +1,9 @@
 package filter
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
-
-	lua "github.com/yuin/gopher-lua"
 )
 
 // printed runs statements in a hook and returns what they have printed, or the error.
@@ -122,83 +118,4 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", tt.call, got, tt.want)
 		}
 	}
-}
-
-// TestPatternsAgree holds the matcher against the interpreter's own, with patterns and texts by chance.
-func TestPatternsAgree(t *testing.T) {
-	own := lua.NewState()
-	defer own.Close()
-	i := newInstance(scriptOf(t, "function netflow() end"))
-	if err := i.start(); err != nil {
-		t.Fatal(err)
-	}
-	items := []string{"a", "b", ".", "%d", "%a", "[ab]", "[^a]", "%.", "[a-c1]", "%W"}
-	suffixes := []string{"", "", "", "*", "+", "-", "?"}
-	random := rand.New(rand.NewPCG(3, 4))
-	of := func(list []string) string { return list[random.IntN(len(list))] }
-	matched := 0
-	for n := range 20000 {
-		var pattern, text strings.Builder
-		if random.IntN(4) == 0 {
-			pattern.WriteByte('^')
-		}
-		captured := random.IntN(3) == 0
-		if captured {
-			pattern.WriteByte('(')
-		}
-		for range 1 + random.IntN(3) {
-			pattern.WriteString(of(items) + of(suffixes))
-		}
-		if captured {
-			pattern.WriteByte(')')
-		}
-		pattern.WriteString(of(items))
-		if random.IntN(4) == 0 {
-			pattern.WriteByte('$')
-		}
-		for range random.IntN(8) {
-			text.WriteByte("ab1.c"[random.IntN(5)])
-		}
-		script := fmt.Sprintf("local a, b, c = (%q):find(%q) return tostring(a) .. ' ' .. tostring(b) .. ' ' .. tostring(c)", text.String(), pattern.String())
-		want, err := result(own, script, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := result(i.state, script, true)
-		if err != nil || got != want {
-			t.Fatalf("round %d: %s\n got %s, %v\nwant %s", n, script, got, err, want)
-		}
-		if !strings.HasPrefix(got, "nil") {
-			matched++
-		}
-	}
-	if matched < 5000 {
-		t.Errorf("only %d patterns matched", matched)
-	}
-}
-
-// result runs a script of one line.
-func result(l *lua.LState, script string, ours bool) (string, error) {
-	var fn *lua.LFunction
-	if ours {
-		proto, _, err := compile(script, "x")
-		if err != nil {
-			return "", err
-		}
-		if f, ok := l.Context().(*fuel); ok {
-			f.fill(time.Minute)
-		}
-		fn = l.NewFunctionFromProto(proto)
-	} else {
-		var err error
-		if fn, err = l.LoadString(script); err != nil {
-			return "", err
-		}
-	}
-	l.Push(fn)
-	if err := l.PCall(0, 1, nil); err != nil {
-		return "", err
-	}
-	defer l.Pop(1)
-	return lua.LVAsString(l.Get(-1)), nil
 }

@@ -5,6 +5,7 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"weir/userspace/sandbox"
 	"weir/userspace/traffic"
 )
 
@@ -149,4 +150,16 @@ func recordOf(v lua.LValue) *record {
 		}
 	}
 	return nil
+}
+
+// hasField is a method of sets of networks: whether one of a record's addresses is in it.
+func hasField(l *lua.LState, id field) int {
+	set := sandbox.CheckSet(l)
+	r := recordOf(l.Get(2))
+	if r == nil || r.flow == nil {
+		l.ArgError(2, "expected the flow record in hand")
+		return 0
+	}
+	l.Push(lua.LBool(set.Contains(address(r.flow, id))))
+	return 1
 }

@@ -40,7 +40,11 @@ func table() []row {
 		// The edges that speak BGP: each writes FlowSpec by one codec.
 		{packages: []string{"bgp/exabgp", "bgp/gobgpd", "bgp"}, ours: []string{vocabulary, "bgp/flowspec"}, others: []string{"*"}},
 		// Flow collection: the collector imports its decoders.
-		{packages: []string{"flowcollect/netflow", "flowcollect/sflow", "flowcollect/filter"}, ours: []string{vocabulary}, others: []string{"github.com/yuin/gopher-lua", "github.com/gaissmai/bart"}},
+		{packages: []string{"flowcollect/netflow", "flowcollect/sflow"}, ours: []string{vocabulary}, others: []string{"github.com/gaissmai/bart"}},
+		{packages: []string{"flowcollect/kafka"}, ours: []string{vocabulary}, others: []string{"*"}},
+		// Scripts: what may be done about flow records and attacks, both in one sandbox.
+		{packages: []string{"userspace/sandbox"}, others: []string{"github.com/yuin/gopher-lua"}},
+		{packages: []string{"flowcollect/filter", "userspace/decide"}, ours: []string{vocabulary, "userspace/sandbox"}, others: []string{"github.com/yuin/gopher-lua", "github.com/gaissmai/bart"}},
 		{packages: []string{"flowcollect"}, ours: []string{vocabulary}, others: []string{"golang.org/x/sync", "golang.org/x/sys"}},
 		// The wiring.
 		{packages: []string{"userspace/daemon", "userspace/replay", "userspace/demo", "userspace/bench", "userspace/doctor", "userspace/engines", "cmd/weir", "tests/...", "vmtest/..."},

@@ -113,6 +113,7 @@ func (r *Report) vectors(samples []Seen, marks []mark) {
 		packets += weight
 		bytes += length
 	}
+	r.meanBytes = float64(bytes) / float64(packets)
 	slices.SortFunc(groups, func(a, b group) int {
 		return cmp.Or(cmp.Compare(b.packets, a.packets), cmp.Compare(a.class, b.class))
 	})

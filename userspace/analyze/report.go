@@ -112,6 +112,8 @@ type Report struct {
 	Spoofing   Spoofing          `json:"spoofing"`
 	// VectorOf says for each sample which of Vectors it belongs to; -1: none.
 	VectorOf []int `json:"-"`
+
+	meanBytes float64 // of a packet
 }
 
 // String tells the report in a few lines of text, as a person would.

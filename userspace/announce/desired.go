@@ -32,6 +32,8 @@ type maker struct {
 	wishes  []wish
 	refused []Refused
 	found   []traffic.Rule // that the analysis of the attack in hand has found, for routers
+
+	communities []uint32 // that a hook has added to what is announced about it
 }
 
 // Desired returns all that is to be announced: by the bans in force among records, and what was announced by hand. Bans that are over, dry or
@@ -45,12 +47,12 @@ func Desired(records []traffic.Record, byHand []traffic.Announcement, p Policy, 
 	active := inForce(records)
 	m.seen, m.wishes = make(map[kindOfWish]bool, len(active)), make([]wish, 0, len(active))
 	for _, r := range active {
-		m.found = found(&r.Attack)
+		m.found, m.communities = found(&r.Attack), r.Ban.Communities
 		for _, name := range m.responses(r) {
 			m.act(r.Attack.ID, name, r.Attack.Target)
 		}
 	}
-	m.found = nil
+	m.found, m.communities = nil, nil
 	m.aggregate()
 	automatic := m.wishes
 	m.wishes = nil
@@ -207,10 +209,17 @@ func (m *maker) wish(owner, name string, a *Action, target, prefix netip.Prefix)
 }
 
 func (m *maker) add(k kindOfWish, w wish) {
-	if !m.seen[k] {
-		m.seen[k] = true
-		m.wishes = append(m.wishes, w)
+	if m.seen[k] {
+		return
 	}
+	m.seen[k] = true
+	if len(m.communities) > 0 {
+		w.to = slices.Clone(w.to)
+		for i := range w.to {
+			w.to[i].Communities = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.to[i].Communities, m.communities))))
+		}
+	}
+	m.wishes = append(m.wishes, w)
 }
 
 func (m *maker) refuse(r Refused) { m.refused = append(m.refused, r) }

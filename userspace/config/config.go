@@ -23,6 +23,7 @@ type Config struct {
 	Tunnels    traffic.Tunnels // what is looked into; the zero value but for the depth: nothing
 	Export     Export
 	Notify     Notify
+	Hooks      Hooks
 	Sampling   Sampling
 	Memory     Memory
 	API        API
@@ -124,6 +125,12 @@ type Mitigation struct {
 	Expiry         time.Duration // a kernel rule that the daemon does not renew ends after this
 	Probe          Probe
 	Tolerance      float64 // a rule in shadow is put in force when at least all but this part of the host's ordinary traffic would still pass
+}
+
+// Hooks is the operator's program that is asked about decisions.
+type Hooks struct {
+	Script  string        // empty: none
+	Timeout time.Duration // of one call
 }
 
 // Sampling says how many frames are kept for a closer look: one in so many packets, 0 for none.

@@ -131,6 +131,7 @@ pin: {path: /sys/fs/bpf/other, on_stop: keep}
 		},
 		Flows:   flowsOf("../templates"),
 		Tunnels: Default().Tunnels,
+		Hooks:   Default().Hooks,
 		Mitigation: Mitigation{
 			DryRun: true, KillSwitch: true, KillSwitchFile: "stop", MaxActive: 1, MaxPerMinute: 2, Expiry: time.Hour,
 			Probe: Default().Mitigation.Probe, Tolerance: 0.2,

@@ -52,6 +52,7 @@ func Default() *Config {
 		},
 		Tunnels:    traffic.Tunnels{Depth: 4},
 		Notify:     Notify{Script: Script{Timeout: 30 * time.Second, Concurrency: 4, Queue: 256, Details: true}},
+		Hooks:      Hooks{Timeout: 20 * time.Millisecond},
 		Sampling:   Sampling{Rate: 1000, SuspectRate: 10},
 		Memory:     Memory{Cells: 512e6},
 		API:        API{Socket: "/run/weir/weir.sock", Group: "weir"},

@@ -117,7 +117,10 @@ bgp:
 	if !flows.Collects() || len(flows.Allow) == 0 || len(flows.Exporters) == 0 || len(flows.Filters.Rules) == 0 {
 		t.Errorf("got flows %+v, want some of everything", flows)
 	}
-	flows.Listen, flows.Allow, flows.Exporters, flows.Filters.Rules = nil, nil, nil, nil
+	if flows.Kafka == nil || len(flows.Kafka.Brokers) == 0 {
+		t.Error("no flow records from Kafka are shown")
+	}
+	flows.Listen, flows.Allow, flows.Exporters, flows.Filters.Rules, flows.Kafka = nil, nil, nil, nil, nil
 	if diff := cmp.Diff(flows, Default().Flows, compareNet); diff != "" {
 		t.Errorf("flows (-got +want)\n%s", diff)
 	}

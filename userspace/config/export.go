@@ -8,8 +8,12 @@ import (
 
 // Export says which stores and streams are told what is measured. One that is nil is not.
 type Export struct {
-	Graphite *Graphite
-	Redis    *Redis
+	Graphite   *Graphite
+	InfluxDB   *InfluxDB
+	Redis      *Redis
+	MongoDB    *MongoDB
+	ClickHouse *ClickHouse
+	Kafka      *Kafka
 }
 
 // SinkLimits is how often a sink is called and how much may wait for it.
@@ -40,6 +44,7 @@ type Redis struct {
 	Database         int
 	Username         string
 	Password         string
+	SentinelUsername string
 	SentinelPassword string
 	TLS              TLS
 	Keys             bool
@@ -77,7 +82,11 @@ func (d *decoder) limits(l *SinkLimits) []field {
 func (d *decoder) export(x *Export) decodeFunc {
 	return d.section(
 		field{"graphite", d.graphite(&x.Graphite)},
+		field{"influxdb", d.influxdb(&x.InfluxDB)},
 		field{"redis", d.redis(&x.Redis)},
+		field{"mongodb", d.mongodb(&x.MongoDB)},
+		field{"clickhouse", d.clickhouse(&x.ClickHouse)},
+		field{"kafka", d.kafka(&x.Kafka)},
 	)
 }
 
@@ -127,6 +136,7 @@ func (d *decoder) redis(dst **Redis) decodeFunc {
 			field{"database", d.count(&r.Database, 0, 1e6)},
 			field{"username", d.words(&r.Username)},
 			field{"password", d.words(&r.Password)},
+			field{"sentinel_username", d.words(&r.SentinelUsername)},
 			field{"sentinel_password", d.words(&r.SentinelPassword)},
 			field{"tls", d.tls(&r.TLS)},
 			field{"keys", d.bool(&r.Keys)},
@@ -135,7 +145,7 @@ func (d *decoder) redis(dst **Redis) decodeFunc {
 			field{"keep_unbanned", d.bool(&r.KeepUnbanned)},
 			field{"channel", d.words(&r.Channel)},
 			field{"stream", d.words(&r.Stream)},
-			field{"stream_length", d.count(&r.StreamLength, 1, 1<<40)},
+			field{"stream_length", d.count(&r.StreamLength, 1, 1e9)},
 		)(at, n)
 		*dst = r
 	}

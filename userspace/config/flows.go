@@ -22,10 +22,14 @@ type Flows struct {
 	UseAgentAddress bool             // an sFlow exporter is known by the agent address in the datagram, not by who sent it
 	Exporters       []Exporter       // in the file's order, no two with the same Match
 	Filters         FlowFilters
+	Kafka           *FlowKafka // flow records from Kafka; nil: none
 }
 
-// Collects reports whether flow telemetry is received at all.
+// Collects reports whether flow telemetry is received from exporters at all.
 func (f *Flows) Collects() bool { return len(f.Listen)+len(f.TCP) > 0 }
+
+// Measures reports whether there are any flow records, from exporters or from Kafka.
+func (f *Flows) Measures() bool { return f.Collects() || f.Kafka != nil }
 
 // Exporter is what the configuration knows of the exporters with an address in Match. The most specific Match wins.
 type Exporter struct {

@@ -55,6 +55,7 @@ func (d *decoder) flows(c *Config, s *flowsSection, at string, n *yaml.Node) {
 		field{"templates", func(at string, n *yaml.Node) { s.templates = n; d.path(&f.Templates, true)(at, n) }},
 		field{"spread", d.bool(&f.Spread)},
 		field{"use_agent_address", d.bool(&f.UseAgentAddress)},
+		field{"kafka", d.flowKafka(&f.Kafka)},
 		field{"exporters", func(at string, n *yaml.Node) { d.exporters(f, s, at, n) }},
 		field{"filters", d.section(
 			field{"script", d.filterScript(&f.Filters.Script)},
@@ -76,7 +77,7 @@ func (d *decoder) checkFlows(c *Config, s *flowsSection) {
 	}
 	switch {
 	case !c.Flows.Collects():
-		if len(s.node.Content) > 0 {
+		if len(s.node.Content) > 0 && !c.Flows.Measures() {
 			d.warnf(d.placeOf(s.node), `"flows" has neither "listen" nor "tcp": no flow records are received`)
 		}
 		return

@@ -61,6 +61,10 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		field{"recorder", d.recorder(&c.Recorder, &recordsNamed)},
 		field{"export", d.export(&c.Export)},
 		field{"notify", d.notify(&c.Notify)},
+		field{"hooks", d.section(
+			field{"script", d.path(&c.Hooks.Script, true)},
+			field{"timeout", d.duration(&c.Hooks.Timeout, time.Millisecond, time.Second)},
+		)},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
 			field{"suspect_rate", d.countOrOff(&c.Sampling.SuspectRate, 1e9)},

@@ -11,6 +11,7 @@ import (
 
 	"weir/loader"
 	"weir/userspace/api"
+	"weir/userspace/decide"
 	"weir/userspace/detect"
 	"weir/userspace/hosts"
 	"weir/userspace/investigate"
@@ -50,6 +51,7 @@ type engine struct {
 
 	workers     []*worker   // those of user space, by number
 	flows       *flowSource // nil: no flow records are collected
+	kafka       *kafkaFlows // nil: none come by Kafka
 	captures    []*capture
 	totals      totals
 	base        carried        // counts of data planes that reloads have replaced
@@ -62,6 +64,7 @@ type engine struct {
 	rules       *ruleBook
 	auto        responder
 	challenges  challenges
+	hooks       *decide.Script // nil: there is none
 	members     atomic.Pointer[members]
 	inquiries   map[traffic.Target]*inquiry
 	aside       func(func())    // runs what takes its time
@@ -200,7 +203,7 @@ func (e *engine) everySecond(now time.Time) {
 				e.log.Error("lists of sources are not in force", "error", err)
 			}
 		})
-		e.perform(e.manager.SetPolicy(now, mitigatePolicy(e.world.cfg, e.world.table)))
+		e.perform(e.manager.SetPolicy(now, e.mitigatePolicy(e.world.cfg, e.world.table)))
 	}
 	e.publish.Store(e.snapshot())
 }

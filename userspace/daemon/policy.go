@@ -88,7 +88,7 @@ func detectPolicy(cfg *config.Config, table *networks.Table) detect.Policy {
 	return p
 }
 
-func mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
+func (e *engine) mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
 	m := cfg.Mitigation
 	p := mitigate.Policy{
 		Groups:       map[string]mitigate.GroupPolicy{},
@@ -100,6 +100,7 @@ func mitigatePolicy(cfg *config.Config, table *networks.Table) mitigate.Policy {
 		RuleTime:     m.Expiry,
 		NeverBan:     table.NeverBan,
 		Contains:     table.Contains,
+		Hooks:        hooksOf(e.hooks),
 	}
 	if !cfg.Notify.Script.Details {
 		p.DetailsAfter = -1
@@ -153,7 +154,7 @@ func exists(path string) bool {
 // usesKernel reports whether a configuration has packets counted in the kernel. One that measures nothing at all does, so that what
 // is banned by hand is in force as soon as there is an interface.
 func usesKernel(cfg *config.Config) bool {
-	return len(interfacesOf(cfg)) > 0 || len(cfg.Interfaces) == 0 && !cfg.Flows.Collects()
+	return len(interfacesOf(cfg)) > 0 || len(cfg.Interfaces) == 0 && !cfg.Flows.Measures()
 }
 
 // interfacesOf are the interfaces that have XDP.

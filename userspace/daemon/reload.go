@@ -156,6 +156,10 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := d.openHooks(cfg)
+	if err != nil {
+		return err
+	}
 	next, err := d.nextWorld(cfg)
 	if err != nil {
 		return err
@@ -181,7 +185,8 @@ func (d *daemon) enforce(ctx context.Context, cfg *config.Config) error {
 		d.killFile = exists(cfg.Mitigation.KillSwitchFile)
 		d.routers.enforce(cfg, next.table, d.killFile)
 		d.unannounced = true
-		d.perform(d.manager.SetPolicy(now, mitigatePolicy(cfg, next.table)))
+		d.hooks = hooks
+		d.perform(d.manager.SetPolicy(now, d.mitigatePolicy(cfg, next.table)))
 		if next.plane != nil {
 			next.plane.SetSampling(uint32(cfg.Sampling.Rate), uint32(cfg.Sampling.SuspectRate))
 		}

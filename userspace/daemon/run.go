@@ -127,6 +127,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if err := d.openCaptures(cfg, undo); err != nil {
 		return err
 	}
+	if err := d.openKafkaFlows(cfg); err != nil {
+		return err
+	}
 	if d.world, err = newWorld(cfg, d.live.all(), len(d.workers), now); err != nil {
 		return err
 	}
@@ -138,7 +141,10 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	}
 	d.book = investigate.New(d.ours())
 	d.detector = detect.New(detectPolicy(cfg, d.world.table))
-	d.manager = mitigate.New(mitigatePolicy(cfg, d.world.table))
+	if d.hooks, err = d.openHooks(cfg); err != nil {
+		return err
+	}
+	d.manager = mitigate.New(d.mitigatePolicy(cfg, d.world.table))
 	d.killFile = exists(cfg.Mitigation.KillSwitchFile)
 	d.rules.expire(now)
 	if err := d.applyRules(now, d.rules.list); err != nil { // also when there are none: a data plane that was adopted may have some
@@ -247,6 +253,9 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 		d.served = true
 		if d.flows != nil {
 			d.group.Go(func() error { return d.flows.collector.Run(d.ctx) })
+		}
+		if d.kafka != nil {
+			d.group.Go(func() error { return d.kafka.run(d.ctx) })
 		}
 		for _, c := range d.captures {
 			d.group.Go(func() error { return c.run(d.ctx) })

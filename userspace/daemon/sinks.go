@@ -8,8 +8,6 @@ import (
 	"weir/userspace/config"
 	"weir/userspace/enrich"
 	"weir/userspace/export"
-	"weir/userspace/export/graphite"
-	"weir/userspace/export/redis"
 	"weir/userspace/notify/chat"
 	"weir/userspace/notify/digest"
 	"weir/userspace/notify/mail"
@@ -38,9 +36,12 @@ func (s *sinks) add(name string, limits config.SinkLimits, sink export.Sink, err
 // CheckSinks reports what of a configuration of stores, streams and people does not work whoever is there: a template with a mistake, a
 // certificate that cannot be read. The error is a config.Errors where it knows the place. Nothing is connected to.
 func CheckSinks(cfg *config.Config) error {
-	_, _, err := makeSinks(cfg, slog.New(slog.DiscardHandler))
+	_, _, err := makeSinks(cfg, quiet())
 	return err
 }
+
+// quiet is a log that nobody reads.
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // makeSinks makes all who are told, and what says more of sources.
 func makeSinks(cfg *config.Config, log *slog.Logger) ([]*export.Runner, *enrich.Enricher, error) {
@@ -68,27 +69,6 @@ func (d *daemon) newSinks(cfg *config.Config) (*exports, error) {
 		out.folder = d.records.folder
 	}
 	return out, nil
-}
-
-func (s *sinks) stores(x *config.Export) {
-	if g := x.Graphite; g != nil {
-		sink, err := graphite.New(graphite.Options{
-			Address: g.Address, Protocol: g.Protocol, Prefix: g.Prefix, Hosts: g.Hosts, Detailed: g.Detailed, NoFinalZero: !g.FinalZero,
-		})
-		s.add("export.graphite", g.Limits, sink, err)
-	}
-	if r := x.Redis; r != nil {
-		secure, err := tlsOf(r.TLS)
-		var sink *redis.Sink
-		if err == nil {
-			sink, err = redis.New(redis.Options{
-				Addresses: r.Addresses, Cluster: r.Cluster, Sentinel: r.Sentinel, Database: r.Database, Username: r.Username, Password: r.Password,
-				SentinelPassword: r.SentinelPassword, TLS: secure, Keys: r.Keys, Prefix: r.Prefix, TTL: r.TTL, KeepUnbanned: r.KeepUnbanned,
-				Channel: r.Channel, Stream: r.Stream, StreamLength: int64(r.StreamLength),
-			})
-		}
-		s.add("export.redis", r.Limits, sink, err)
-	}
 }
 
 func (s *sinks) people(n *config.Notify) {

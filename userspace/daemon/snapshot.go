@@ -40,6 +40,10 @@ func (e *engine) snapshot() *metrics.Snapshot {
 	for r := mitigate.RefusalNone + 1; r < mitigate.RefusalCount; r++ {
 		s.MitigationsRefused[r.String()] = stats.Refused[r]
 	}
+	if e.hooks != nil {
+		h := e.hooks.Stats()
+		s.Hooks = [3]uint64{h.Calls, h.Vetoes, h.Errors}
+	}
 	s.RulesInForce, s.RulesShadow = e.rulesCounted()
 	e.addCounters(s, &counters)
 	s.Losses[metrics.LossTracking] = detected.Unwatched + detected.AreasRefused + detected.AreasUnwatched

@@ -1,3 +1,7 @@
+//go:build !386
+
+// The writer of databases does not compile where an int has 32 bits.
+
 package enrich
 
 import (

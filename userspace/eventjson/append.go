@@ -38,7 +38,9 @@ func AppendTotal(dst []byte, at time.Time, version int, d traffic.Direction, c *
 	return append(appendCounts(dst, c), '}')
 }
 
-// AppendFlow appends a flow record, or a sampled packet, as its exporter counted it. It allocates nothing but what dst needs.
+// AppendFlow appends a flow record, or a sampled packet, as its exporter counted it: times rate, it is what was there. "dropped" is what the exporter did not
+// forward. What has "notice" stands for no other packets and is told of besides the samples, so that it is not to be added to them.
+// It allocates nothing but what dst needs.
 func AppendFlow(dst []byte, f *traffic.Flow) []byte {
 	dst = begin(dst, "flow", time.Unix(0, f.End))
 	if f.Start != 0 {
@@ -60,6 +62,10 @@ func AppendFlow(dst []byte, f *traffic.Flow) []byte {
 	}
 	dst = appendAddr(append(dst, `,"source":`...), f.Src)
 	dst = appendAddr(append(dst, `,"destination":`...), f.Dst)
+	dst = strconv.AppendBool(append(dst, `,"dropped":`...), f.Dropped)
+	if f.Notice {
+		dst = append(dst, `,"notice":true`...)
+	}
 	return append(dst, '}')
 }
 

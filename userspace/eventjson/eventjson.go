@@ -2,6 +2,7 @@
 package eventjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"time"
@@ -86,7 +87,13 @@ func Change(c *traffic.Change) ([]byte, error) {
 	for _, s := range c.Sources {
 		out.Sources = append(out.Sources, source(s))
 	}
-	return json.Marshal(&out)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // whoever looks at it shall read "5200 > 5000"
+	if err := encoder.Encode(&out); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
 }
 
 // Duration is how long an attack had lasted when it changed.

@@ -1,10 +1,12 @@
 package eventjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,20 +53,17 @@ func TestChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var indented map[string]any
-	if err := json.Unmarshal(got, &indented); err != nil {
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, got, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	pretty, err := json.MarshalIndent(json.RawMessage(got), "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pretty.WriteByte('\n')
 	const golden = "testdata/change.json"
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(golden, append(pretty, '\n'), 0o644); err != nil {
+		if err := os.WriteFile(golden, pretty.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +71,7 @@ func TestChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), string(pretty)+"\n"); diff != "" {
+	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if none, err := Change(&traffic.Change{}); err != nil || !json.Valid(none) {
@@ -117,23 +116,30 @@ func TestAppend(t *testing.T) {
 func flow() *traffic.Flow {
 	return &traffic.Flow{
 		Packet:  traffic.Packet{Src: netip.MustParseAddr("198.51.100.7"), Dst: netip.MustParseAddr("2001:db8::1"), SrcPort: 53, DstPort: 4711, Protocol: 17, TCPFlags: 3, TTL: 60},
-		Packets: 12, Bytes: 3456, Start: noon.UnixNano(), End: noon.Add(time.Second).UnixNano(), Rate: 1000, Source: traffic.IPFIX, Exporter: netip.MustParseAddr("192.0.2.254"), Input: 5, SrcAS: 64500,
+		Packets: 12, Bytes: 3456, Start: noon.UnixNano(), End: noon.Add(time.Second).UnixNano(), Rate: 1000, Source: traffic.IPFIX, Exporter: netip.MustParseAddr("192.0.2.254"), Input: 5, SrcAS: 64500, Dropped: true,
 	}
 }
 
 func TestAppendFlow(t *testing.T) {
 	const want = `{"event":"flow","time":"2026-07-01T10:00:01.005Z","start":"2026-07-01T10:00:00.005Z","protocol_version":"ipfix","exporter":"192.0.2.254","domain":0,"rate":1000,` +
 		`"packets":12,"bytes":3456,"protocol":17,"source_port":53,"destination_port":4711,"tcp_flags":3,"tos":0,"ttl":60,"fragment":0,"input":5,"output":0,` +
-		`"source_as":64500,"destination_as":0,"vlan":0,"source":"198.51.100.7","destination":"2001:db8::1"}`
+		`"source_as":64500,"destination_as":0,"vlan":0,"source":"198.51.100.7","destination":"2001:db8::1","dropped":true}`
 	if diff := cmp.Diff(want, string(AppendFlow(nil, flow()))); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if none := AppendFlow(nil, &traffic.Flow{}); !json.Valid(none) {
 		t.Errorf("of nothing: %s", none)
 	}
+	if notice := string(AppendFlow(nil, &traffic.Flow{Notice: true})); !strings.HasSuffix(notice, `"dropped":false,"notice":true}`) {
+		t.Errorf("a notice: %s", notice)
+	}
 	buffer, f := make([]byte, 0, 4096), flow()
 	if n := testing.AllocsPerRun(100, func() { buffer = AppendFlow(buffer[:0], f) }); n > 0 {
 		t.Errorf("%v allocations for a flow, want none", n)
+	}
+	host := &traffic.HostRate{Host: netip.MustParsePrefix("192.0.2.1/32"), Group: "web", TwoWay: traffic.TwoWay{Incoming: counts(7)}}
+	if n := testing.AllocsPerRun(100, func() { buffer = AppendHost(buffer[:0], noon, host) }); n > 0 {
+		t.Errorf("%v allocations for a host, want none", n)
 	}
 }
 

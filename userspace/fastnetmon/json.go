@@ -2,7 +2,9 @@
 package fastnetmon
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -18,7 +20,7 @@ const (
 
 // document is the JSON that FastNetMon gives to Redis and MongoDB. Traffic is in bytes per second, and in bits per second where the name says so.
 type document struct {
-	Scope   string   `json:"alert_scope"` // host, or total for a hostgroup; prefix: Weir's own
+	Scope   string   `json:"alert_scope"` // host, hostgroup; prefix is Weir's own
 	IP      string   `json:"ip"`
 	Action  string   `json:"action"`
 	Details details  `json:"attack_details"`
@@ -76,31 +78,46 @@ func (d details) MarshalJSON() ([]byte, error) {
 	return append(text, '}'), nil
 }
 
-// packet is one packet of packet_dump_detailed, with the keys that its Kafka records have too.
+// packet is one packet of packet_dump_detailed. What Weir does not know of a single packet is as FastNetMon writes what it does not know.
 type packet struct {
-	Timestamp   string `json:"timestamp"`
-	IPVersion   string `json:"ip_version"` // ipv4 or ipv6
-	Source      string `json:"source_ip"`
-	Destination string `json:"destination_ip"`
-	SourcePort  uint16 `json:"source_port"`
-	DestPort    uint16 `json:"destination_port"`
-	TCPFlags    string `json:"tcp_flags,omitempty"`
-	Fragment    bool   `json:"fragmentation"`
-	Packets     int    `json:"packets"`
-	Length      uint32 `json:"length"`
-	TTL         uint8  `json:"ttl"`
-	Ratio       uint32 `json:"sample_ratio"`
-	Protocol    string `json:"protocol"`
+	Timestamp   int64   `json:"timestamp"`  // in whole seconds
+	IPVersion   string  `json:"ip_version"` // ipv4 or ipv6
+	Source      string  `json:"source_ip"`
+	Destination string  `json:"destination_ip"`
+	SourceAS    uint32  `json:"source_asn"`
+	DestAS      uint32  `json:"destination_asn"`
+	SourceLand  string  `json:"source_country"`
+	DestLand    string  `json:"destination_country"`
+	Input       uint32  `json:"input_interface"`
+	Output      uint32  `json:"output_interface"`
+	SourcePort  *uint16 `json:"source_port,omitempty"` // of TCP and UDP alone
+	DestPort    *uint16 `json:"destination_port,omitempty"`
+	Agent       string  `json:"agent_address"`
+	TCPFlags    string  `json:"tcp_flags,omitempty"` // of TCP alone; "-" for none
+	Forwarding  string  `json:"forwarding_status"`
+	Fragment    bool    `json:"fragmentation"`
+	Packets     int     `json:"packets"`
+	Length      uint32  `json:"length"`    // of the frame
+	IPLength    uint32  `json:"ip_length"` // of the frame behind the Ethernet header
+	TTL         uint8   `json:"ttl"`
+	Ratio       uint32  `json:"sample_ratio"`
+	Protocol    string  `json:"protocol"` // tcp, udp, icmp or unknown
 }
+
+const ethernetHeader = 14
 
 // Document writes the JSON about a ban or its end.
 func Document(action string, c *traffic.Change) ([]byte, error) {
 	a := &c.Record.Attack
 	in, out := &a.Rate.Incoming, &a.Rate.Outgoing
+	group := c.Group
+	if group == "" {
+		group = a.Target.Group
+	}
 	d := document{
 		Scope: a.Target.Scope.String(), IP: subject(a.Target), Action: action,
 		Details: details{
-			UUID: a.ID, Group: c.Group, Protocol: "IPv4",
+			UUID: UUID(a.ID), Group: group, Protocol: "IPv4",
 			InTraffic: in.Total.Bytes, InBits: in.Total.Bytes * 8, OutTraffic: out.Total.Bytes, OutBits: out.Total.Bytes * 8,
 			InPPS: in.Total.Packets, OutPPS: out.Total.Packets, InFlows: in.Flows, OutFlows: out.Flows,
 			kinds: []kind{
@@ -120,11 +137,15 @@ func Document(action string, c *traffic.Change) ([]byte, error) {
 
 func packetOf(s *traffic.SampledPacket) packet {
 	p := packet{
-		Timestamp: s.Time.Local().Format(time.DateTime), IPVersion: "ipv4", Source: s.Src.String(), Destination: s.Dst.String(), SourcePort: s.SrcPort, DestPort: s.DstPort,
-		Fragment: s.Fragment != traffic.Whole, Packets: 1, Length: s.Length, TTL: s.TTL, Ratio: s.Rate, Protocol: protocol(s.Protocol),
+		Timestamp: s.Time.Unix(), IPVersion: "ipv4", Source: s.Src.String(), Destination: s.Dst.String(), Agent: "0.0.0.0", Forwarding: "unknown",
+		Fragment: s.Fragment != traffic.Whole, Packets: 1, Length: s.Length, IPLength: max(s.Length, ethernetHeader) - ethernetHeader,
+		TTL: s.TTL, Ratio: max(s.Rate, 1), Protocol: protocol(s.Protocol),
 	}
 	if s.Src.Is6() {
 		p.IPVersion = "ipv6"
+	}
+	if s.Protocol == traffic.ProtoTCP || s.Protocol == traffic.ProtoUDP {
+		p.SourcePort, p.DestPort = &s.SrcPort, &s.DstPort
 	}
 	if s.Protocol == traffic.ProtoTCP {
 		p.TCPFlags = flags(s.TCPFlags)
@@ -138,7 +159,7 @@ func protocol(number uint8) string {
 		return "tcp"
 	case traffic.ProtoUDP:
 		return "udp"
-	case traffic.ProtoICMP, traffic.ProtoICMPv6:
+	case traffic.ProtoICMP:
 		return "icmp"
 	}
 	return "unknown"
@@ -151,7 +172,18 @@ func flags(bits uint8) string {
 			names = append(names, name)
 		}
 	}
+	if len(names) == 0 {
+		return "-"
+	}
 	return strings.Join(names, ",")
+}
+
+// UUID is the UUID that FastNetMon's users know an attack by: of version 8 (RFC 9562 section 5.8), made of Weir's id, so that all sinks give the same.
+func UUID(id string) string {
+	h := sha256.Sum256([]byte(id))
+	h[6] = h[6]&0x0f | 0x80
+	h[8] = h[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }
 
 // subject is the attacked address, prefix or hostgroup.

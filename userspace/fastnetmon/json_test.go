@@ -5,6 +5,7 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -15,7 +16,11 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/ban.json anew")
 
+// at is a time whose local form is known.
 func at() time.Time { return time.Date(2026, 7, 1, 12, 30, 45, 0, time.Local) }
+
+// seen is when packets were seen: in JSON that is no local time.
+var seen = time.Date(2026, 7, 1, 10, 30, 45, 999_000_000, time.UTC)
 
 func example() *traffic.Change {
 	count := func(n uint64) traffic.Count { return traffic.Count{Packets: n, Bytes: 100 * n} }
@@ -28,9 +33,16 @@ func example() *traffic.Change {
 				Outgoing: traffic.Counts{Total: count(20), Flows: 2, TCP: count(20)},
 			},
 		}},
-		Packets: []traffic.SampledPacket{{Time: at(), Rate: 10, Packet: traffic.Packet{
-			Src: netip.MustParseAddr("2001:db8:f::7"), Dst: netip.MustParseAddr("2001:db8::1"), SrcPort: 1024, DstPort: 80, Protocol: 6, TCPFlags: traffic.FlagSYN | traffic.FlagACK, TTL: 60, Length: 74,
-		}}},
+		Packets: []traffic.SampledPacket{
+			{Time: seen, Rate: 10, Packet: traffic.Packet{
+				Src: netip.MustParseAddr("2001:db8:f::7"), Dst: netip.MustParseAddr("2001:db8::1"), SrcPort: 1024, DstPort: 80, Protocol: 6, TCPFlags: traffic.FlagSYN | traffic.FlagACK, TTL: 60, Length: 74,
+			}},
+			{Time: seen, Packet: traffic.Packet{
+				Src: netip.MustParseAddr("198.51.100.7"), Dst: netip.MustParseAddr("192.0.2.1"), Protocol: 17, Fragment: traffic.LaterFragment, Length: 10,
+			}},
+			{Time: seen, Packet: traffic.Packet{Src: netip.MustParseAddr("198.51.100.7"), Dst: netip.MustParseAddr("192.0.2.1"), Protocol: 6}},
+			{Time: seen, Packet: traffic.Packet{Src: netip.MustParseAddr("198.51.100.7"), Dst: netip.MustParseAddr("192.0.2.1"), Protocol: 1}},
+		},
 	}
 }
 
@@ -73,5 +85,14 @@ func TestKeys(t *testing.T) {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)
 		}
+	}
+}
+
+// TestUUID: it is one, always the same for an attack, and another for another.
+func TestUUID(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	one, other := UUID("20260701T103045.000-0000"), UUID("20260701T103045.000-0001")
+	if !form.MatchString(one) || !form.MatchString(other) || one == other || one != UUID("20260701T103045.000-0000") {
+		t.Errorf("got %s and %s", one, other)
 	}
 }

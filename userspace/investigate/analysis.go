@@ -19,8 +19,9 @@ type Case struct {
 	baseline *signature.Baseline
 	ours     func(netip.Addr) bool
 
-	// Background is the share of the target's packets that is ordinary traffic in all likelihood: the rate before the attack by the rate now; 0: unknown.
-	Background float64
+	// Background is the share of the target's packets that is ordinary traffic in all likelihood, by counters: the rate before the attack by the rate
+	// now; 0: unknown. background is the same of the samples, by samples; the larger one counts.
+	Background, background float64
 }
 
 // Open takes out what is known of an attack now; false when that is nothing. The case may be analyzed by another goroutine.
@@ -29,7 +30,7 @@ func (b *Book) Open(t traffic.Target) (*Case, bool) {
 	if a == nil || len(a.samples) == 0 {
 		return nil, false
 	}
-	c := &Case{target: a.target, samples: slices.Clone(a.samples), ours: b.ours}
+	c := &Case{target: a.target, samples: slices.Clone(a.samples), ours: b.ours, background: b.background(a)}
 	var known *signature.Baseline
 	if c.normal, known = b.ordinary(a); known != nil {
 		c.baseline = b.normal.baseline(0)
@@ -42,7 +43,10 @@ func (b *Book) Open(t traffic.Target) (*Case, bool) {
 func (c *Case) Analyze(now time.Time) *traffic.Analysis {
 	attack, familiar, share := split(c.samples, c.normal, c.target.Direction)
 	normal := slices.Concat(c.normal, familiar)
+	background := min(mostBackground, max(0, max(c.Background, c.background)-share)/(1-share)) // of what is left
 	report := analyze.Analyze(attack, c.target.Direction, c.ours)
+	usual := analyze.Analyze(c.normal, c.target.Direction, c.ours)
+	report.Discount(&usual, background)
 	out := &traffic.Analysis{
 		At: now, Samples: len(c.samples), Normal: len(normal), Class: report.Name, Confidence: report.Confidence, Sources: string(report.Spoofing.Verdict),
 	}
@@ -52,7 +56,7 @@ func (c *Case) Analyze(now time.Time) *traffic.Analysis {
 	for _, p := range report.Patterns {
 		out.Patterns = append(out.Patterns, p.Name+": "+p.Evidence)
 	}
-	found := signature.Infer(c.target, attack, normal, signature.Options{Baseline: c.baseline, Background: max(0, c.Background-share)})
+	found := signature.Infer(c.target, attack, normal, signature.Options{Baseline: c.baseline, Background: background})
 	out.Rules, out.Router = ruleSet(&found.Set), ruleSet(&found.RouterRules)
 	out.Evidence = slices.Concat(report.Spoofing.Evidence, found.Evidence)
 	if share > 0 {

@@ -26,6 +26,7 @@ const before = time.Second
 type Book struct {
 	ours    func(netip.Addr) bool
 	recent  []analyze.Seen // a ring
+	of      []bool         // of each of recent, whether it was an attack's: then it is nobody's ordinary traffic, also when the attack is over
 	buffers []byte         // the payloads of recent
 	next    int            // in recent
 	attacks map[side]*attack
@@ -49,7 +50,7 @@ type attack struct {
 // New returns an empty book. ours tells whose hosts may be attacked.
 func New(ours func(netip.Addr) bool) *Book {
 	return &Book{
-		ours: ours, recent: make([]analyze.Seen, 0, recentMost), buffers: make([]byte, recentMost*payloadBytes), attacks: map[side]*attack{}, normal: newNormal(),
+		ours: ours, recent: make([]analyze.Seen, 0, recentMost), of: make([]bool, recentMost), buffers: make([]byte, recentMost*payloadBytes), attacks: map[side]*attack{}, normal: newNormal(),
 	}
 }
 
@@ -60,7 +61,7 @@ func (b *Book) SetOurs(ours func(netip.Addr) bool) { b.ours = ours }
 func (b *Book) Add(s *analyze.Seen) {
 	if len(b.recent) < recentMost {
 		b.recent = append(b.recent, analyze.Seen{})
-	} else {
+	} else if !b.of[b.next] {
 		b.leave(&b.recent[b.next])
 	}
 	i := b.next
@@ -68,20 +69,17 @@ func (b *Book) Add(s *analyze.Seen) {
 	at := &b.recent[i]
 	*at = *s
 	at.Payload = append(b.buffers[i*payloadBytes:i*payloadBytes:(i+1)*payloadBytes], s.Payload[:min(len(s.Payload), payloadBytes)]...)
+	b.of[i] = false
 	for _, a := range b.attacks {
 		if a.concerns(s) {
 			a.add(s)
+			b.of[i] = true
 		}
 	}
 }
 
-// leave hands on what falls out of recent: what was no attack's was ordinary traffic.
+// leave hands on what falls out of recent and was no attack's: it was ordinary traffic.
 func (b *Book) leave(s *analyze.Seen) {
-	for _, a := range b.attacks {
-		if a.concerns(s) && !s.Time.Before(a.since) {
-			return
-		}
-	}
 	for _, end := range ends(s) {
 		if b.ours(end.prefix.Addr()) {
 			b.normal.add(end, s)
@@ -104,9 +102,10 @@ func (b *Book) Follow(t traffic.Target, since time.Time) {
 	}
 	a := &attack{target: t, since: since.Add(-before)}
 	b.attacks[key] = a
-	for _, s := range b.ordered() {
-		if !s.Time.Before(a.since) && a.concerns(s) {
+	for _, i := range b.ordered() {
+		if s := &b.recent[i]; !s.Time.Before(a.since) && a.concerns(s) {
 			a.add(s)
+			b.of[i] = true
 		}
 	}
 }
@@ -122,15 +121,15 @@ func (b *Book) Samples(t traffic.Target) int {
 	return 0
 }
 
-// ordered yields recent, the oldest first.
-func (b *Book) ordered() []*analyze.Seen {
-	out := make([]*analyze.Seen, 0, len(b.recent))
+// ordered yields where recent's packets stand, the oldest first.
+func (b *Book) ordered() []int {
+	out := make([]int, 0, len(b.recent))
 	for i := range b.recent {
 		at := i
 		if len(b.recent) == recentMost {
 			at = (b.next + i) % recentMost
 		}
-		out = append(out, &b.recent[at])
+		out = append(out, at)
 	}
 	return out
 }
@@ -161,8 +160,8 @@ func (b *Book) ordinary(a *attack) ([]analyze.Seen, *signature.Baseline) {
 	if known != nil {
 		samples = known.Samples()
 	}
-	for _, s := range b.ordered() {
-		if s.Time.Before(a.since) && a.concerns(s) {
+	for _, i := range b.ordered() {
+		if s := &b.recent[i]; s.Time.Before(a.since) && a.concerns(s) && !b.of[i] {
 			own := *s
 			own.Payload = append([]byte(nil), s.Payload...)
 			samples = append(samples, own)

@@ -11,18 +11,20 @@ import (
 // from where ordinary traffic comes from is told by its packets, or not at all.
 const mostFamiliar = 0.5
 
-// conversation is who used to speak with the target, and about what: an address of the other side (in IPv6 its /64), and the port of the target's side.
+// conversation is who used to speak with the target, and about what: an address of the other side (in IPv6 its /64), and the port of the service, for
+// which the lower one is taken. The other one changes with each connection, and each question to a resolver.
 type conversation struct {
 	other    netip.Prefix
 	protocol uint8
+	theirs   bool // the port is the other side's
 	port     uint16
 }
 
 func conversationOf(s *analyze.Seen, outgoing bool) conversation {
 	p := &s.Packet
-	other, port := p.Src, p.DstPort
+	other, near, far := p.Src, p.DstPort, p.SrcPort
 	if outgoing {
-		other, port = p.Dst, p.SrcPort
+		other, near, far = p.Dst, p.SrcPort, p.DstPort
 	}
 	bits := 32
 	if other.Is6() {
@@ -32,7 +34,7 @@ func conversationOf(s *analyze.Seen, outgoing bool) conversation {
 	if err != nil {
 		return conversation{}
 	}
-	return conversation{prefix, p.Protocol, port}
+	return conversation{prefix, p.Protocol, far < near, min(near, far)}
 }
 
 // split takes what goes on as before the attack out of its samples: the packets of conversations that ordinary traffic had. share is their part of all

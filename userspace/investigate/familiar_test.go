@@ -10,7 +10,7 @@ import (
 
 // talk is a packet of a conversation with the victim.
 func talk(other string, protocol uint8, port uint16, rate uint32) analyze.Seen {
-	return analyze.Seen{Rate: rate, Packet: traffic.Packet{Src: netip.MustParseAddr(other), Dst: victim().Prefix.Addr(), Protocol: protocol, DstPort: port, SrcPort: uint16(rate)}}
+	return analyze.Seen{Rate: rate, Packet: traffic.Packet{Src: netip.MustParseAddr(other), Dst: victim().Prefix.Addr(), Protocol: protocol, DstPort: port, SrcPort: uint16(40000 + rate)}}
 }
 
 // TestSplit: what goes on as before is no part of an attack, unless that would be most of it.
@@ -33,6 +33,14 @@ func TestSplit(t *testing.T) {
 		if len(familiar) != tt.old || len(got)+len(familiar) != len(tt.samples) || share != tt.share {
 			t.Errorf("%s: %d of the attack, %d familiar, share %v; want %d and %v", tt.name, len(got), len(familiar), share, tt.old, tt.share)
 		}
+	}
+	answer := func(port uint16, far uint16) analyze.Seen {
+		s := talk("198.51.100.9", 17, port, 1)
+		s.Packet.SrcPort = far
+		return s
+	}
+	if _, familiar, _ := split([]analyze.Seen{answer(2000, 53), answer(3000, 123), attack}, []analyze.Seen{answer(4000, 53)}, traffic.Incoming); len(familiar) != 1 || familiar[0].Packet.SrcPort != 53 {
+		t.Errorf("of a resolver's answers to any port, and of another service of his: %v are familiar, want the former", familiar)
 	}
 	out := talk("198.51.100.8", 17, 53, 1)
 	out.Packet.Src, out.Packet.Dst, out.Packet.SrcPort, out.Packet.DstPort = out.Packet.Dst, out.Packet.Src, 53, 4711

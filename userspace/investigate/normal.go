@@ -18,6 +18,7 @@ type normal struct {
 type known struct {
 	key      side
 	baseline *signature.Baseline
+	rate     rate
 }
 
 func newNormal() *normal { return &normal{order: list.New(), hosts: map[side]*list.Element{}} }
@@ -30,12 +31,30 @@ func (n *normal) add(key side, s *analyze.Seen) {
 			delete(n.hosts, last.Value.(*known).key)
 			n.order.Remove(last)
 		}
-		e = n.order.PushFront(&known{key, n.baseline(hostSamples)})
+		e = n.order.PushFront(&known{key: key, baseline: n.baseline(hostSamples)})
 		n.hosts[key] = e
 	} else {
 		n.order.MoveToFront(e)
 	}
-	e.Value.(*known).baseline.Observe(s)
+	k := e.Value.(*known)
+	k.baseline.Observe(s)
+	k.rate.add(s)
+}
+
+// rate is how many packets a second a target had: of a prefix, all its hosts together.
+func (n *normal) rate(t traffic.Target) (sum float64) {
+	if t.Prefix.IsSingleIP() {
+		if e := n.hosts[side{t.Prefix, t.Direction}]; e != nil {
+			sum = e.Value.(*known).rate.perSecond()
+		}
+		return sum
+	}
+	for e := n.order.Front(); e != nil; e = e.Next() {
+		if k := e.Value.(*known); k.key.direction == t.Direction && t.Prefix.Contains(k.key.prefix.Addr()) {
+			sum += k.rate.perSecond()
+		}
+	}
+	return sum
 }
 
 func (n *normal) baseline(samples int) *signature.Baseline {

@@ -40,6 +40,7 @@ const (
 	ladderSteps
 	rulesInForce
 	rulesLeftOut
+	hookCalls
 	sinkUp
 	sinkFailures
 	sinkSent
@@ -155,6 +156,7 @@ func catalog() [idCount]metric {
 		mitigationsLifted:    {"weir_mitigations_lifted_total", counter, "Bans ended since the start.", nil},
 		ladderSteps:          {"weir_ladder_steps_total", counter, "Steps of attacks on their hostgroups' ladders, by way: up or down.", []string{"way"}},
 		rulesInForce:         {"weir_rules", gauge, "Rules in XDP, by hand and by ladders, by mode: enforced or shadow.", []string{"mode"}},
+		hookCalls:            {"weir_hook_calls_total", counter, "Calls of the script that has a say in decisions, by outcome: answered, veto, error.", []string{"outcome"}},
 		sinkUp:               {"weir_export_up", gauge, "1 while the last call of the sink went well, or there was none yet.", []string{"sink"}},
 		sinkFailures:         {"weir_export_failures_total", counter, "Calls of the sink that failed.", []string{"sink"}},
 		sinkSent:             {"weir_export_sent_total", counter, "What the sink has taken, by kind: snapshots of traffic, changes of attacks, flow records.", []string{"sink", "kind"}},

@@ -163,6 +163,9 @@ func (s scrape) attacks(now *Snapshot) {
 	s.put(rulesInForce, float64(now.RulesInForce-now.RulesShadow), "enforced")
 	s.put(rulesInForce, float64(now.RulesShadow), "shadow")
 	s.put(rulesLeftOut, float64(now.RulesLeftOut))
+	s.put(hookCalls, float64(now.Hooks[0]-now.Hooks[1]-now.Hooks[2]), "answered")
+	s.put(hookCalls, float64(now.Hooks[1]), "veto")
+	s.put(hookCalls, float64(now.Hooks[2]), "error")
 	for _, one := range now.Sinks {
 		s.flag(sinkUp, one.Up, one.Name)
 		s.put(sinkFailures, float64(one.Failures), one.Name)

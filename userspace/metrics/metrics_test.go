@@ -34,6 +34,9 @@ func sample() Snapshot {
 		{Name: "exabgp", Kind: "exabgp"},
 	}
 	s.BGPSpeakerUp, s.BGPSpeakerRestarts = true, 7
+	s.Sinks = []Sink{{Name: "export.redis", Failures: 3, Sent: [SinkKindCount]uint64{1, 2, 0}, Lost: [SinkKindCount]uint64{0, 0, 9}}}
+	s.Hooks = [3]uint64{10, 3, 2}
+	s.Escalations, s.RulesInForce, s.RulesShadow = 4, 5, 2
 	s.Captures, s.Flows = sampleCaptures(), sampleFlows()
 	s.IPv6[traffic.Outgoing] = counts
 	s.Reasons[traffic.ReasonARP] = traffic.Count{Packets: 5, Bytes: 300}
@@ -101,6 +104,13 @@ func TestScrape(t *testing.T) {
 		`weir_dataplane_anomalous_packets_total{anomaly="short_transport"} 6`,
 		"weir_interface_attached{interface=\"eth\uFFFD0\",mode=\"native\",role=\"host\"} 1",
 		`weir_bgp_speaker_up 1`,
+		`weir_export_up{sink="export.redis"} 0`,
+		`weir_export_failures_total{sink="export.redis"} 3`,
+		`weir_export_sent_total{kind="attacks",sink="export.redis"} 2`,
+		`weir_export_lost_total{kind="flows",sink="export.redis"} 9`,
+		`weir_ladder_steps_total{way="up"} 4`,
+		`weir_rules{mode="enforced"} 3`,
+		`weir_hook_calls_total{outcome="answered"} 5`,
 		`weir_bgp_speaker_restarts_total 7`,
 		`weir_bgp_session_up{kind="peer",peer="edge"} 1`,
 		`weir_bgp_session_up{kind="exabgp",peer="exabgp"} 0`,

@@ -73,6 +73,7 @@ type Snapshot struct {
 	RulesInForce         int               // in XDP, by hand and by ladders
 	RulesShadow          int               // of those, the ones that only count
 	RulesLeftOut         int               // for which there was no room
+	Hooks                [3]uint64         // calls of the operator's program: all, vetoes, errors
 	Sinks                []Sink            // stores, streams and people who are told
 	MitigationsRefused   map[string]uint64 // by the guard's name; those that never refused may be in it with 0
 	DryRun, KillSwitch   bool

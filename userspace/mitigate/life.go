@@ -32,6 +32,13 @@ func (m *Manager) begin(k key, e traffic.Event, rates traffic.TwoWay) {
 		m.stats.Refused[RefusalMaxTracked]++
 		return
 	}
+	if ask := m.policy.Hooks.Threshold; ask != nil {
+		if veto, _ := ask(&e); veto {
+			m.stats.Vetoed++
+			m.steps = append(m.steps, Step{Kind: StepLog, Target: e.Target, Message: "threshold crossed, but the hook is against it"})
+			return
+		}
+	}
 	m.stats.Attacks++
 	detected := notAfter(e.At, m.now)
 	started := notAfter(e.Started, detected)
@@ -111,24 +118,85 @@ func (m *Manager) decide(a *attack) {
 		return
 	}
 	g := m.policy.group(a.group)
-	ban := traffic.Ban{Drop: g.Drop && a.Attack.Target.Scope != traffic.ScopeGroup, Notified: g.Notify}
-	if held := m.banTime(a, &g); held >= 0 {
-		ban.Until = m.now.Add(held)
+	ban := m.planned(a, &g)
+	if m.amended(a, &g, &ban) {
+		return
 	}
 	m.recent = append(m.recent, m.now)
 	m.stats.AutoBans++
-	if len(g.Ladder) > 0 {
-		rung, why := m.firstRung(a, &g)
-		a.Ban = traffic.Ban{}
-		a.take(&g, rung, m.now, why, false)
-		ban.Drop, ban.Response, ban.Notified = a.Ban.Drop, a.Ban.Response, g.Ladder[rung].Notify
-		a.Ban = traffic.Ban{}
-	}
 	m.engage(a, ban)
 	if a.Ban.Notified && m.policy.DetailsAfter >= 0 {
 		a.details = m.now.Add(m.policy.DetailsAfter)
 		m.schedule(a)
 	}
+}
+
+// planned is the ban that an attack is about to get: by its hostgroup's ladder, or by its actions.
+func (m *Manager) planned(a *attack, g *GroupPolicy) traffic.Ban {
+	ban := traffic.Ban{Drop: g.Drop && a.Attack.Target.Scope != traffic.ScopeGroup, Notified: g.Notify}
+	if held := m.banTime(a, g); held >= 0 {
+		ban.Until = m.now.Add(held)
+	}
+	if len(g.Ladder) > 0 {
+		rung, why := m.firstRung(a, g)
+		a.climb(g, &ban, rung, why, m.now)
+	}
+	return ban
+}
+
+// climb puts a ban that is not in force yet on a rung.
+func (a *attack) climb(g *GroupPolicy, ban *traffic.Ban, rung int, why string, now time.Time) {
+	a.Ban = traffic.Ban{}
+	a.take(g, rung, now, why, false)
+	ban.Drop, ban.Response, ban.Notified = a.Ban.Drop, a.Ban.Response, g.Ladder[rung].Notify
+	a.Ban = traffic.Ban{}
+}
+
+// amended asks the hooks about a ban, and takes over what they change; true: they are against it, and the attack is held.
+func (m *Manager) amended(a *attack, g *GroupPolicy, ban *traffic.Ban) (held bool) {
+	hooks := &m.policy.Hooks
+	if hooks.Attack != nil {
+		if veto, why := hooks.Attack(&a.Attack); veto {
+			m.holdBecause(a, RefusalHook, why)
+			return true
+		}
+	}
+	if hooks.Mitigate == nil {
+		return false
+	}
+	plan := a.Record
+	plan.Ban = *ban
+	plan.Ban.Since, plan.Ban.DryRun = m.now, m.policy.DryRun
+	change := hooks.Mitigate(&plan)
+	if change.Veto {
+		m.holdBecause(a, RefusalHook, change.Why)
+		return true
+	}
+	if change.Rung > 0 && change.Rung <= len(g.Ladder) {
+		a.climb(g, ban, change.Rung-1, "the hook: "+change.Why, m.now)
+	}
+	if change.Drop != nil {
+		ban.Drop = *change.Drop && a.Attack.Target.Scope != traffic.ScopeGroup
+	}
+	if change.Notify != nil {
+		ban.Notified = *change.Notify
+	}
+	if t := change.BanTime; t != nil {
+		ban.Until = time.Time{}
+		if *t > 0 {
+			ban.Until = m.now.Add(*t)
+		}
+	}
+	ban.Communities = change.Communities
+	return false
+}
+
+// holdBecause holds an attack for a reason with words of its own.
+func (m *Manager) holdBecause(a *attack, why Refusal, words string) {
+	if words != "" && !a.refused[why] {
+		a.words = words
+	}
+	m.hold(a, why)
 }
 
 // refusal says which guard keeps the attack's target from being banned automatically.
@@ -171,6 +239,9 @@ func (m *Manager) ours(k key) bool {
 // hold notes why nothing is done. Each reason is counted, persisted and said once per attack: two budgets that take turns must not fill the log.
 func (m *Manager) hold(a *attack, why Refusal) {
 	a.why, a.Held, a.HeldUntil = why, refusalTexts[why], time.Time{}
+	if why == RefusalHook && a.words != "" {
+		a.Held += ": " + a.words
+	}
 	switch {
 	case why == RefusalHoldOff:
 		a.HeldUntil = m.holdOff[a.key]

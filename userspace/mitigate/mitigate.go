@@ -17,6 +17,7 @@ type attack struct {
 	ongoing   bool      // the detector says that it is over a threshold
 	confirmBy time.Time // restored: over by then unless the detector sees it again; zero: seen
 	why       Refusal   // behind Held
+	words     string    // of a hook, behind RefusalHook
 	refused   [RefusalCount]bool
 	refresh   time.Time // when the record, and the kernel's rule with it, is renewed
 	details   time.Time // when the script is given the details; zero: not, or done

@@ -74,6 +74,23 @@ type Probe struct {
 	Most time.Duration // a response that was needed again is held twice as long as before, at most so long; 0: DefaultMost
 }
 
+// Hooks are asked before something is decided, in this order; nil: nobody is. They must be quick.
+type Hooks struct {
+	Threshold func(*traffic.Event) (veto bool, why string)  // a threshold was crossed; vetoed, nothing is followed
+	Attack    func(*traffic.Attack) (veto bool, why string) // something is about to be done about an attack; vetoed, it is held
+	Mitigate  func(*traffic.Record) Amendment               // the ban is what is about to be put in force
+}
+
+// Amendment is what a hook has changed of a ban. The zero value changes nothing.
+type Amendment struct {
+	Veto         bool
+	Why          string
+	Drop, Notify *bool
+	Rung         int            // of the ladder, from 1; 0: as it was
+	BanTime      *time.Duration // 0: it ends by hand only
+	Communities  []uint32       // besides those of what is announced
+}
+
 // Policy decides what is done about attacks. Its functions are called from the Manager's methods and must be quick.
 type Policy struct {
 	Groups map[string]GroupPolicy // by hostgroup; one that is not listed follows "default"
@@ -95,6 +112,8 @@ type Policy struct {
 
 	MaxTracked int // attacks followed at a time; more are counted and left alone
 	History    int // attacks remembered after they are over
+
+	Hooks Hooks // what the operator's own program says of decisions
 
 	NeverBan func(netip.Prefix) bool // overlaps the never-ban list; nil: there is none
 	Contains func(netip.Prefix) bool // lies wholly inside our own networks; nil: nothing is ours, so nothing is banned

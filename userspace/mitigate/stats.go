@@ -19,12 +19,13 @@ const (
 	RefusalGroup                // a hostgroup as a whole is not dropped, and its policy has no script
 	RefusalMaxActive            // too many bans in force
 	RefusalMaxPerMinute         // too many new bans within a minute
+	RefusalHook                 // the operator's own program is against it
 	RefusalMaxTracked           // too many attacks at a time: this one is not followed at all
 	RefusalCount
 )
 
 var refusalNames = [RefusalCount]string{
-	"none", "never_ban", "not_ours", "kill_switch", "hold_off", "no_action", "hostgroup_scope", "max_active", "max_per_minute", "max_tracked",
+	"none", "never_ban", "not_ours", "kill_switch", "hold_off", "no_action", "hostgroup_scope", "max_active", "max_per_minute", "hook", "max_tracked",
 }
 
 var refusalTexts = [RefusalCount]string{
@@ -36,6 +37,7 @@ var refusalTexts = [RefusalCount]string{
 	RefusalGroup:        "a hostgroup as a whole is not dropped",
 	RefusalMaxActive:    "as many bans in force as allowed",
 	RefusalMaxPerMinute: "as many new bans within a minute as allowed",
+	RefusalHook:         "the hook is against it",
 	RefusalMaxTracked:   "as many attacks followed as allowed",
 }
 
@@ -67,6 +69,8 @@ type Stats struct {
 	Lifted     uint64 // bans ended
 	Restored   uint64 // bans taken over from before a restart
 	Renewals   uint64 // kernel rules renewed
+
+	Vetoed uint64 // thresholds crossed that a hook took for none
 
 	Escalations   uint64               // steps up a ladder
 	Deescalations uint64               // steps down

@@ -73,6 +73,8 @@ type ban struct {
 	Reason   string    `json:"reason,omitempty"`
 	Power    uint64    `json:"power"` // packets per second when it began
 
+	Communities []uint32 `json:"communities,omitempty"`
+
 	Response *traffic.Response `json:"response,omitempty"`
 }
 

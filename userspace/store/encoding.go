@@ -68,6 +68,8 @@ type ban struct {
 	Reason   string    `json:"reason,omitempty"`
 	Power    uint64    `json:"power"`
 
+	Communities []uint32 `json:"communities,omitempty"`
+
 	Response *traffic.Response `json:"response,omitempty"`
 }
 

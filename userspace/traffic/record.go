@@ -4,15 +4,17 @@ import "time"
 
 // Ban is what is done about one attack: packets dropped in the kernel, a script told, or both.
 type Ban struct {
-	Since    time.Time // zero: there never was one
-	Until    time.Time // the earliest end; zero: it ends by hand only
-	Lifted   time.Time // zero while it is in force
-	Drop     bool      // the target's packets are dropped in the kernel
-	Notified bool      // the script was told "ban", and is told "unban" when it is lifted
-	DryRun   bool      // decided and recorded only: nothing is dropped
-	Manual   bool      // by hand
-	Reason   string    // by hand: why, in the operator's words
-	Power    uint64    // packets per second in the attack's direction when the ban began
+	Since       time.Time // zero: there never was one
+	Until       time.Time // the earliest end; zero: it ends by hand only
+	Lifted      time.Time // zero while it is in force
+	Drop        bool      // the target's packets are dropped in the kernel
+	Notified    bool      // the script was told "ban", and is told "unban" when it is lifted
+	DryRun      bool      // decided and recorded only: nothing is dropped
+	Manual      bool      // by hand
+	Reason      string    // by hand: why, in the operator's words
+	Power       uint64    // packets per second in the attack's direction when the ban began
+	Communities []uint32  // BGP communities that a hook has added to what is announced
+
 	Response *Response // the rung of the hostgroup's ladder that is in force; nil: the hostgroup's actions
 }
 

@@ -14,6 +14,7 @@ const (
 	maxList     = 8    // values of a field in one condition
 	minShare    = 0.02 // a value that fewer of the samples have is no condition by itself
 	maxPrefixes = 8    // of one length
+	again       = 5    // normal samples that have a value which is left out
 )
 
 // pool is every condition thought of so far.
@@ -130,12 +131,13 @@ func (p *pool) numbers(f field, some, normal set, weight float64) {
 			add(span{above, below})
 		}
 	}
-	// What normal traffic has again and again and the attack has not, left out.
+	// What normal traffic has again and again and the attack has not, left out. What a few samples have says nothing of the next ones.
 	if f != length {
 		var out []span
+		least := max(minShare*all, again*p.normal.weight.total/max(1, p.normal.effective()))
 		for _, r := range heaviest(usual, maxList) {
 			at, found := slices.BinarySearchFunc(list, r.value, func(e run, v uint32) int { return cmp.Compare(e.value, v) })
-			if r.weight >= minShare*all && (!found || list[at].weight/total < r.weight/all/2) {
+			if r.weight >= least && (!found || list[at].weight/total < r.weight/all/2) {
 				out = append(out, span{r.value, r.value})
 				add(gaps(joinSpans(out), f.largest())...)
 			}

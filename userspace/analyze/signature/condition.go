@@ -41,6 +41,9 @@ type condition struct {
 	chance float64
 }
 
+// usualBits is how unlikely a payload byte of zeros or ones alone is, in bits: these are everywhere.
+const usualBits = 2
+
 // chanceOf computes chance. Four bytes and more are taken for equally unlikely.
 func (c *condition) chanceOf() float64 {
 	if c.kind == prefix {
@@ -49,12 +52,17 @@ func (c *condition) chanceOf() float64 {
 	if c.kind != payload {
 		return 1
 	}
-	compared := 8 * len(c.payload.Value)
-	if c.payload.Mask != "" {
-		compared = 0
-		for _, m := range []byte(c.payload.Mask) {
-			compared += bits.OnesCount8(m)
+	compared := 0
+	for i, v := range []byte(c.payload.Value) {
+		mask := byte(0xff)
+		if c.payload.Mask != "" {
+			mask = c.payload.Mask[i]
 		}
+		n := bits.OnesCount8(mask)
+		if v&mask == 0 || v&mask == mask {
+			n = min(n, usualBits)
+		}
+		compared += n
 	}
 	return math.Ldexp(1, -min(compared, 32))
 }
@@ -232,4 +240,13 @@ func (c *condition) meets(t *table) set {
 		}
 	}
 	return m
+}
+
+// wide reports whether a condition is a network that any client may be in.
+func (c *condition) wide() bool {
+	least := 8
+	if c.prefix.Addr().Is6() {
+		least = 32
+	}
+	return c.kind == prefix && c.prefix.Bits() <= least
 }

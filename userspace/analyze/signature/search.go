@@ -45,6 +45,7 @@ type candidate struct {
 type search struct {
 	pool          *pool
 	router        bool    // conditions of FlowSpec only
+	narrowOnly    bool    // no wide networks: too little is known of them
 	limit         float64 // of normal traffic
 	ordinaryCost  float64
 	usable        []*condition
@@ -103,7 +104,12 @@ func (s *search) next() *candidate {
 		n := &s.pool.normal.weight
 		if part(n.of(hit, hit), s.checked)+s.before(s.held, s.checked) <= s.limit {
 			if s.doubtful(best) {
-				return nil
+				if !slices.ContainsFunc(best.conditions, (*condition).wide) || s.narrowOnly {
+					return nil
+				}
+				s.narrowOnly = true
+				s.choose()
+				continue
 			}
 			s.complete(best)
 			return best
@@ -114,17 +120,24 @@ func (s *search) next() *candidate {
 }
 
 // doubtful reports whether a rule may well cost a good part of what it covers, by what is known of normal traffic. Where that is next to
-// nothing every rule would be doubtful, and none is.
+// nothing, every rule is that does not cover much. How many packets are known says nothing of wide networks: who else is in them is known by clients.
 func (s *search) doubtful(c *candidate) bool {
-	const times = 4
+	const times, much, timesUsual = 4, 0.05, 2
 	n := s.pool.normal
 	known := n.effective()
+	if known < fewNormal {
+		// What is little, or is more usual than that with other hosts, may be ordinary traffic of which nothing is known.
+		return c.covered < max(much, timesUsual*c.ordinary)
+	}
 	hit := without(n.all, s.spent)
 	for _, k := range c.conditions {
 		hit = both(hit, k.normal)
+		if k.wide() {
+			known = min(known, float64(n.others))
+		}
 	}
 	_, most := wilson(n.weight.share(n.weight.of(hit, hit)), known)
-	return known >= fewNormal && c.covered < times*most
+	return c.covered < times*most
 }
 
 // nothing is the rule without conditions, to begin with.
@@ -164,8 +177,10 @@ func (s *search) choose() {
 	a := s.pool.attack
 	s.usable = s.usable[:0]
 	known := map[uint64]int{}
+	const unlikely = 1.0 / (1 << 16) // a byte or two are nothing to go by where normal traffic cannot say who else has them
+	unknown := s.pool.normal.effective() < fewNormal
 	for _, k := range s.pool.list {
-		if s.router && k.kind == payload {
+		if s.router && k.kind == payload || s.narrowOnly && k.wide() || unknown && k.kind == payload && k.chance > unlikely {
 			continue
 		}
 		hit := both(s.left, k.attack)

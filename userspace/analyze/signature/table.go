@@ -55,6 +55,7 @@ type table struct {
 	order  [numberCount][]sorted
 	far    []netip.Addr // the address of the other side
 	by     []int32      // the samples, ordered by it
+	others int          // different addresses of the other side
 }
 
 // sorted is one sample's value, in a list ordered by value.
@@ -162,6 +163,11 @@ func (t *table) sort(places []int) {
 		t.by[i] = int32(at)
 	}
 	slices.SortFunc(t.by, func(a, b int32) int { return cmp.Or(t.far[a].Compare(t.far[b]), cmp.Compare(a, b)) })
+	for i, at := range t.by {
+		if i == 0 || t.far[at] != t.far[t.by[i-1]] {
+			t.others++
+		}
+	}
 }
 
 // roundedRate returns what a sample counts for by its rate.

@@ -23,6 +23,13 @@ type work struct {
 	pool     pool
 }
 
+// Background is an estimate, and ordinary traffic comes in bursts: where it may be doubtfulBackground times as much, what is left may be nothing
+// but ordinary, and only a rule that covers as much as worthDoubt of it is believed.
+const (
+	doubtfulBackground = 1.5
+	worthDoubt         = 0.5
+)
+
 // chosen is a rule of the set and what it matches of the whole tables.
 type chosen struct {
 	conditions     []*condition
@@ -44,11 +51,12 @@ func (w *work) find(router bool, begin []chosen) (Set, []chosen) {
 	}
 	kept := len(rules) > 0
 	for len(rules) < w.options.MaxRules+moreThanAsked {
-		if 1-a.weight.share(a.weight.of(s.left, s.left)) >= wanted {
+		covered := 1 - a.weight.share(a.weight.of(s.left, s.left))
+		if covered >= wanted {
 			break
 		}
 		c := s.next()
-		if c == nil {
+		if c == nil || covered >= w.options.Coverage*(1-doubtfulBackground*w.options.Background) && c.covered < worthDoubt*w.options.Background {
 			break
 		}
 		rule := w.tighten(whole(c.conditions, a, n))
@@ -132,7 +140,23 @@ func (w *work) tighten(c chosen) chosen {
 		k := condition{kind: numbers, field: add.field, spans: joinSpans(spans)}
 		c = whole(insert(c.conditions, w.pool.add(k)), w.pool.attack, w.pool.normal)
 	}
-	return w.tightenFlags(c)
+	return w.tightenFlags(w.tightenValues(c))
+}
+
+// tightenValues puts one value in the place of several where nearly all of what a rule covers has it: the others are chance, or ordinary traffic.
+func (w *work) tightenValues(c chosen) chosen {
+	for _, f := range []field{sourcePort, destinationPort, length} {
+		at := slices.IndexFunc(c.conditions, func(k *condition) bool { return k.kind == numbers && k.field == f })
+		if at < 0 || len(c.conditions[at].spans) == 1 && c.conditions[at].spans[0].low == c.conditions[at].spans[0].high {
+			continue
+		}
+		list, total := w.pool.attack.runs(f, c.attack)
+		if top := heaviest(list, 1); len(top) == 1 && top[0].weight >= nearlyAll*total {
+			k := condition{kind: numbers, field: f, spans: []span{{top[0].value, top[0].value}}}
+			c = whole(insert(slices.Delete(slices.Clone(c.conditions), at, at+1), w.pool.add(k)), w.pool.attack, w.pool.normal)
+		}
+	}
+	return c
 }
 
 func (w *work) tightenFlags(c chosen) chosen {

@@ -2,6 +2,7 @@
 //
 // FastNetMon's keys are written when a target is banned: ADDRESS_information (JSON), ADDRESS_packets_dump (text) when packets were gathered,
 // all behind "PREFIX_" if there is a prefix. A hostgroup's name or a prefix takes the address' place where a whole one is attacked.
+// In a dry run they are not written: who reads them takes the target to be banned.
 // What goes to the channel and the stream is the JSON that package eventjson describes; in the stream it is the field "json", beside "id" and "kind".
 package redis
 
@@ -10,10 +11,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"weir/userspace/eventjson"
 	"weir/userspace/fastnetmon"
@@ -34,6 +38,7 @@ type Options struct {
 	Database         int      // not of a cluster
 	Username         string
 	Password         string
+	SentinelUsername string // of the sentinels, as the next
 	SentinelPassword string
 	TLS              *tls.Config // nil: in the clear
 
@@ -49,7 +54,7 @@ type Options struct {
 // Sink writes to Redis. Its methods are called by one goroutine at a time.
 type Sink struct {
 	options Options
-	client  redis.UniversalClient
+	client  redis.UniversalClient // nil: not connected
 }
 
 // New returns a Sink that connects when it is first told something.
@@ -67,17 +72,34 @@ func New(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("use database %d of a cluster: a cluster has database 0 alone", o.Database)
 	case len(o.Addresses) > 1 && !o.Cluster && o.Sentinel == "":
 		return nil, fmt.Errorf("use %d addresses: expected one, or those of a cluster or of sentinels", len(o.Addresses))
+	case o.TTL < 0 || o.TTL > 0 && o.TTL < time.Millisecond:
+		return nil, fmt.Errorf("keep keys in Redis for %s: expected 1ms or more, or 0 for ever", o.TTL)
 	case !o.Keys && o.Channel == "" && o.Stream == "":
 		return nil, errors.New("write nothing to Redis: expected keys, a channel or a stream")
 	}
-	redis.SetLogger(silent{}) // what goes wrong is in the errors
-	return &Sink{options: o, client: redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: o.Addresses, IsClusterMode: o.Cluster, MasterName: o.Sentinel, DB: o.Database, Username: o.Username, Password: o.Password,
-		SentinelPassword: o.SentinelPassword, TLSConfig: o.TLS, ClientName: "weir",
+	return &Sink{options: o}, nil
+}
+
+// connect sets up the client, which connects by itself when it is used, and again after a failure.
+func (s *Sink) connect() {
+	if s.client != nil {
+		return
+	}
+	silence()
+	o := &s.options
+	s.client = redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs:         slices.Clone(o.Addresses), // it appends to them
+		IsClusterMode: o.Cluster, MasterName: o.Sentinel, DB: o.Database, Username: o.Username, Password: o.Password,
+		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword, TLSConfig: o.TLS,
+		IdentitySuffix: "weir", // in CLIENT LIST; to set a name would take a right that a user may not have
 		// The runner tries again; one connection does for one goroutine.
 		MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1,
-	})}, nil
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 }
+
+// silence is once for all clients of the process: the library has one logger. What goes wrong is in the errors.
+var silence = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
 
 // silent takes what the client library would write to standard error.
 type silent struct{}
@@ -85,28 +107,55 @@ type silent struct{}
 // Printf does nothing.
 func (silent) Printf(context.Context, string, ...any) {}
 
-// Tell writes changes in one go. After an error all are told again: entries of the stream may then be there twice.
+// Tell writes all changes, and publishes them when they are written. After an error all are told again: entries of the stream may then be there twice.
 func (s *Sink) Tell(ctx context.Context, changes []traffic.Change) error {
-	pipe := s.client.Pipeline()
+	s.connect()
+	stored, published := s.client.Pipeline(), s.client.Pipeline()
 	for i := range changes {
-		if err := s.add(ctx, pipe, &changes[i]); err != nil {
-			return err
+		if err := s.add(ctx, stored, published, &changes[i]); err != nil {
+			return fmt.Errorf("write attack %s as JSON: %w: %w", changes[i].Record.Attack.ID, traffic.ErrPermanent, err)
 		}
 	}
-	if pipe.Len() == 0 {
-		return nil
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return s.explain(err)
+	for _, pipe := range []redis.Pipeliner{stored, published} {
+		if pipe.Len() == 0 {
+			continue
+		}
+		if err := s.exec(ctx, pipe); err != nil {
+			return s.explain(err)
+		}
 	}
 	return nil
 }
 
-// add queues what one change has written.
-func (s *Sink) add(ctx context.Context, pipe redis.Pipeliner, c *traffic.Change) error {
+// exec sends what is queued. It is back when the context ends: of a cluster's nodes the library asks some things with a patience of its own.
+func (s *Sink) exec(ctx context.Context, pipe redis.Pipeliner) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := pipe.Exec(ctx)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+			return fmt.Errorf("%w: %w", cause, err)
+		}
+		return err
+	case <-ctx.Done():
+		client := s.client
+		s.client = nil // the next call begins anew
+		go func() {
+			<-done
+			_ = client.Close() // which nobody waits for any more
+		}()
+		return ctx.Err()
+	}
+}
+
+// add queues what one change has written and published.
+func (s *Sink) add(ctx context.Context, stored, published redis.Pipeliner, c *traffic.Change) error {
 	o := &s.options
-	if o.Keys {
-		if err := s.addKeys(ctx, pipe, c); err != nil {
+	if o.Keys && !c.Record.Ban.DryRun {
+		if err := s.addKeys(ctx, stored, c); err != nil {
 			return err
 		}
 	}
@@ -115,16 +164,16 @@ func (s *Sink) add(ctx context.Context, pipe redis.Pipeliner, c *traffic.Change)
 	}
 	text, err := eventjson.Change(c)
 	if err != nil {
-		return fmt.Errorf("write attack %s as JSON: %w: %w", c.Record.Attack.ID, traffic.ErrPermanent, err)
-	}
-	if o.Channel != "" {
-		pipe.Publish(ctx, o.Channel, text)
+		return err
 	}
 	if o.Stream != "" {
-		pipe.XAdd(ctx, &redis.XAddArgs{
+		stored.XAdd(ctx, &redis.XAddArgs{
 			Stream: o.Stream, MaxLen: o.StreamLength, Approx: true,
 			Values: []any{"id", c.Record.Attack.ID, "kind", c.Kind.String(), "json", text},
 		})
+	}
+	if o.Channel != "" {
+		published.Publish(ctx, o.Channel, text)
 	}
 	return nil
 }
@@ -134,14 +183,17 @@ func (s *Sink) addKeys(ctx context.Context, pipe redis.Pipeliner, c *traffic.Cha
 	o := &s.options
 	key := fastnetmon.Key(o.Prefix, c.Record.Attack.Target)
 	switch c.Kind {
-	case traffic.ChangeBanned:
+	case traffic.ChangeBanned, traffic.ChangeDetails:
+		more := c.Kind == traffic.ChangeDetails
+		if more && (len(c.Packets) == 0 || !c.Record.Ban.Active()) {
+			return nil // nothing to add, or what it would be added to has gone
+		}
 		text, err := fastnetmon.Document(fastnetmon.Ban, c)
 		if err != nil {
-			return fmt.Errorf("write attack %s as JSON: %w: %w", c.Record.Attack.ID, traffic.ErrPermanent, err)
+			return err
 		}
 		pipe.Set(ctx, key+"_information", text, o.TTL)
-	case traffic.ChangeDetails:
-		if len(c.Packets) > 0 {
+		if more {
 			pipe.Set(ctx, key+"_packets_dump", dump(c.Report), o.TTL)
 		}
 	case traffic.ChangeUnbanned:
@@ -172,12 +224,21 @@ func (s *Sink) explain(err error) error {
 		switch {
 		case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"), strings.Contains(text, "invalid password"):
 			return fmt.Errorf("write to Redis at %s: %s; check username and password", where, text)
+		case strings.HasPrefix(text, "NOPERM"):
+			return fmt.Errorf("write to Redis at %s: %s; allow the user SET, UNLINK, XADD and PUBLISH on the keys and the channel, and CLUSTER SLOTS in a cluster", where, text)
 		case strings.HasPrefix(text, "WRONGTYPE"):
-			return fmt.Errorf("write to Redis at %s: %w: %s; the key or stream is of another kind already: remove it, or take another name", where, traffic.ErrPermanent, text)
+			return fmt.Errorf("write to Redis at %s: %s; the stream's name is that of another kind of key: remove it, or take another name", where, text)
 		}
 	}
 	return fmt.Errorf("write to Redis at %s: %w", where, err)
 }
 
 // Close closes the connections.
-func (s *Sink) Close() error { return s.client.Close() }
+func (s *Sink) Close() error {
+	if s.client == nil {
+		return nil
+	}
+	client := s.client
+	s.client = nil
+	return client.Close()
+}

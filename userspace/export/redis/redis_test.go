@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -32,6 +33,9 @@ func change(kind traffic.ChangeKind) traffic.Change {
 		ID: "attack-1", Target: traffic.Target{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Group: "web"}, Started: noon,
 		Rate: traffic.TwoWay{Incoming: traffic.Counts{Total: traffic.Count{Packets: 5000, Bytes: 500_000}}},
 	}}}
+	if kind == traffic.ChangeBanned || kind == traffic.ChangeDetails {
+		c.Record.Ban = traffic.Ban{Since: noon, Drop: true}
+	}
 	if kind == traffic.ChangeDetails {
 		c.Report = "IP: 192.0.2.1\n\n\n\nAttack traffic dump\n\nthe packets\n\n\nFlow dump\n\n"
 		c.Packets = make([]traffic.SampledPacket, 1)
@@ -77,8 +81,12 @@ func TestKeys(t *testing.T) {
 	address := start(t, redis.UniversalOptions{})
 	client := redis.NewClient(&redis.Options{Addr: address, DB: 3})
 	defer client.Close()
-	want, err := fastnetmon.Document(fastnetmon.Ban, &traffic.Change{Group: "web", Record: change(0).Record})
-	must(t, err)
+	document := func(kind traffic.ChangeKind) string {
+		c := change(kind)
+		text, err := fastnetmon.Document(fastnetmon.Ban, &c)
+		must(t, err)
+		return string(text)
+	}
 	for _, tt := range []struct {
 		name  string
 		o     Options
@@ -92,9 +100,13 @@ func TestKeys(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.o.Addresses, tt.o.Database, tt.o.Keys = []string{address}, 3, true
 			s := newSink(t, tt.o)
-			must(t, tell(t, s, traffic.ChangeStarted, traffic.ChangeBanned, traffic.ChangeDetails))
-			if got, err := client.Get(t.Context(), tt.key+"_information").Result(); err != nil || got != string(want) {
-				t.Errorf("information: %v (-want +got)\n%s", err, cmp.Diff(string(want), got))
+			for _, last := range []traffic.ChangeKind{traffic.ChangeBanned, traffic.ChangeDetails} {
+				must(t, tell(t, s, traffic.ChangeStarted, last))
+				got, err := client.Get(t.Context(), tt.key+"_information").Result()
+				must(t, err)
+				if diff := cmp.Diff(document(last), got); diff != "" {
+					t.Errorf("after %s (-want +got)\n%s", last, diff)
+				}
 			}
 			if got, err := client.Get(t.Context(), tt.key+"_packets_dump").Result(); err != nil || got != "the packets\n" {
 				t.Errorf("packets: %q, %v", got, err)
@@ -103,8 +115,21 @@ func TestKeys(t *testing.T) {
 				t.Errorf("lives for %s", left)
 			}
 			must(t, tell(t, s, traffic.ChangeUnbanned, traffic.ChangeEnded))
-			if n := client.Exists(t.Context(), tt.key+"_information", tt.key+"_packets_dump").Val(); (n == 2) != tt.stays || n == 1 {
+			keys := func() int64 {
+				return client.Exists(t.Context(), tt.key+"_information", tt.key+"_packets_dump").Val()
+			}
+			if n := keys(); (n == 2) != tt.stays || n == 1 {
 				t.Errorf("%d keys after the ban", n)
+			}
+			if tt.stays {
+				must(t, client.FlushDB(t.Context()).Err())
+			}
+			// Packets that are told of too late bring nothing back, and a dry run bans nobody.
+			late, dry := change(traffic.ChangeDetails), change(traffic.ChangeBanned)
+			late.Record.Ban.Lifted, dry.Record.Ban.DryRun = noon, true
+			must(t, s.Tell(t.Context(), []traffic.Change{late, dry}))
+			if n := keys(); n != 0 {
+				t.Errorf("%d keys of what is not banned", n)
 			}
 		})
 	}
@@ -141,8 +166,9 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%s in the stream (-want +got)\n%s", kind, diff)
 		}
 	}
+	quiet := newSink(t, Options{Addresses: []string{address}, Password: "s3cret", Stream: "history", StreamLength: 100})
 	for range 20 {
-		must(t, tell(t, s, make([]traffic.ChangeKind, 100)...))
+		must(t, tell(t, quiet, make([]traffic.ChangeKind, 100)...))
 	}
 	if n := client.XLen(t.Context(), "history").Val(); n > 300 {
 		t.Errorf("the stream has %d entries, want about 100", n)
@@ -154,13 +180,29 @@ func TestEvents(t *testing.T) {
 	}
 	must(t, client.Set(t.Context(), "taken", "a string", 0).Err())
 	taken := newSink(t, Options{Addresses: []string{address}, Password: "s3cret", Stream: "taken"})
-	if err := tell(t, taken, traffic.ChangeStarted); !errors.Is(err, traffic.ErrPermanent) {
+	if err := tell(t, taken, traffic.ChangeStarted); err == nil || !strings.Contains(err.Error(), "take another name") || errors.Is(err, traffic.ErrPermanent) {
 		t.Errorf("a stream whose name is another key's: %v", err)
+	}
+	// What could not be stored is not published again and again.
+	taken.options.Channel = "attacks"
+	if err := tell(t, taken, traffic.ChangeStarted); err == nil {
+		t.Error("all is well with a stream that is none")
+	}
+	must(t, client.Publish(t.Context(), "attacks", "the end").Err())
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		m, err := listener.ReceiveMessage(ctx)
+		cancel()
+		must(t, err)
+		if m.Payload == "the end" {
+			break
+		}
+		t.Errorf("published: %.80s", m.Payload)
 	}
 }
 
-// TestSentinelAndCluster: the master is found by a sentinel, and slots by a cluster.
-func TestSentinelAndCluster(t *testing.T) {
+// TestSentinel: the master is found by a sentinel.
+func TestSentinel(t *testing.T) {
 	master := start(t, redis.UniversalOptions{})
 	s := newSink(t, Options{Addresses: []string{startSentinel(t, master)}, Sentinel: "weir", Stream: "history"})
 	must(t, tell(t, s, traffic.ChangeStarted))
@@ -169,26 +211,58 @@ func TestSentinelAndCluster(t *testing.T) {
 	if n := direct.XLen(t.Context(), "history").Val(); n != 1 {
 		t.Errorf("by a sentinel: %d entries", n)
 	}
+}
 
-	node := start(t, redis.UniversalOptions{}, "--cluster-enabled", "yes")
-	client := redis.NewClient(&redis.Options{Addr: node})
-	defer client.Close()
-	must(t, client.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-	c := newSink(t, Options{Addresses: []string{node}, Cluster: true, Keys: true, Stream: "history"})
-	deadline, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for err := tell(t, c, traffic.ChangeBanned); err != nil; err = tell(t, c, traffic.ChangeBanned) { // it takes a moment to find itself well
-		select {
-		case <-tick.C:
-		case <-deadline.Done():
-			t.Fatal(err)
+// TestCluster: each key goes to the node that has its slot.
+func TestCluster(t *testing.T) {
+	nodes := startCluster(t)
+	c := newSink(t, Options{Addresses: nodes[:1], Cluster: true, Keys: true, Channel: "attacks", Stream: "history"})
+	within(t, func() error { return tell(t, c, traffic.ChangeDetails) }) // they need a moment to agree
+	for _, key := range []string{"192.0.2.1_information", "192.0.2.1_packets_dump", "history"} {
+		var n int64
+		for _, node := range nodes {
+			client := redis.NewClient(&redis.Options{Addr: node})
+			found, err := client.Exists(t.Context(), key).Result() // a node without its slot says MOVED
+			if err != nil && !strings.HasPrefix(err.Error(), "MOVED") {
+				t.Errorf("%s: %v", node, err)
+			}
+			n += found
+			must(t, client.Close())
+		}
+		if n != 1 {
+			t.Errorf("%s is on %d nodes", key, n)
 		}
 	}
-	for _, key := range []string{"192.0.2.1_information", "history"} {
-		if n, err := client.Exists(t.Context(), key).Result(); n != 1 {
-			t.Errorf("in a cluster: no %s, %v", key, err)
+}
+
+// TestUserAndTLS: a user who may do no more than is needed, whom the server knows by a certificate, too.
+func TestUserAndTLS(t *testing.T) {
+	ca, pool, certificate := certify(t)
+	port := free(t)
+	server := startTLS(t, port, ca,
+		"--user", "weir", "on", ">s3cret", "~*", "&attacks", "+set", "+unlink", "+xadd", "+publish", "--user", "idle", "on", ">s3cret", "~*", "&attacks")
+	o := Options{
+		Addresses: []string{server}, Username: "weir", Password: "s3cret", Keys: true, Channel: "attacks", Stream: "history",
+		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}},
+	}
+	must(t, tell(t, newSink(t, o), traffic.ChangeBanned, traffic.ChangeDetails, traffic.ChangeUnbanned))
+	for _, tt := range []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"no certificate", func(o *Options) { o.TLS.Certificates = nil }, "certificate required"},
+		{"unknown authority", func(o *Options) { o.TLS.RootCAs = nil }, "certificate signed by unknown authority"},
+		{"in the clear", func(o *Options) { o.TLS = nil }, server},
+		{"password", func(o *Options) { o.Password = "another" }, "check username and password"},
+		{"rights", func(o *Options) { o.Username = "idle" }, "allow the user"},
+	} {
+		wrong := o
+		wrong.TLS = o.TLS.Clone()
+		tt.change(&wrong)
+		err := tell(t, newSink(t, wrong), traffic.ChangeBanned)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "another") || strings.Contains(err.Error(), "s3cret") || errors.Is(err, traffic.ErrPermanent) {
+			t.Errorf("%s: %v; want %q", tt.name, err, tt.want)
 		}
 	}
 }
@@ -222,11 +296,22 @@ func TestTroubles(t *testing.T) {
 					}
 				}()
 			}
-			s := newSink(t, Options{Addresses: []string{address}, Stream: "history"})
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			defer cancel()
-			if err := s.Tell(ctx, []traffic.Change{change(traffic.ChangeStarted)}); err == nil || !strings.Contains(err.Error(), address) || errors.Is(err, traffic.ErrPermanent) {
-				t.Errorf("got %v", err)
+			for _, o := range []Options{{}, {Sentinel: "weir"}, {Cluster: true}} {
+				o.Addresses, o.Stream = []string{address}, "history"
+				s := newSink(t, o)
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				told := make(chan error, 1)
+				go func() { told <- s.Tell(ctx, []traffic.Change{change(traffic.ChangeStarted)}) }()
+				var err error
+				select {
+				case err = <-told:
+				case <-time.After(3 * time.Second):
+					t.Fatalf("%+v: the call goes on behind its deadline", o)
+				}
+				cancel()
+				if err == nil || !strings.Contains(err.Error(), address) || errors.Is(err, traffic.ErrPermanent) {
+					t.Errorf("got %v", err)
+				}
 			}
 		})
 	}
@@ -245,7 +330,7 @@ func TestReturns(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for _, o := range []Options{
-		{}, {Stream: "a", Cluster: true, Sentinel: "b"}, {Stream: "a", Cluster: true, Database: 1}, {Stream: "a", Addresses: []string{"a:1", "b:1"}},
+		{}, {Stream: "a", Cluster: true, Sentinel: "b"}, {Stream: "a", Cluster: true, Database: 1}, {Stream: "a", Addresses: []string{"a:1", "b:1"}}, {Keys: true, TTL: -time.Second}, {Keys: true, TTL: time.Microsecond},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v is accepted", o)

@@ -1,4 +1,4 @@
-package filter
+package sandbox
 
 import (
 	"strings"
@@ -33,7 +33,7 @@ func (m *matcher) first(start int) (int, int, bool) {
 }
 
 // find is string.find.
-func (s *sandbox) find(l *lua.LState) int {
+func (s *libraries) find(l *lua.LState) int {
 	text, pattern := l.CheckString(1), l.CheckString(2)
 	start := from(l, 3, text)
 	if start > len(text) {
@@ -63,7 +63,7 @@ func (s *sandbox) find(l *lua.LState) int {
 }
 
 // match is string.match.
-func (s *sandbox) match(l *lua.LState) int {
+func (s *libraries) match(l *lua.LState) int {
 	text, pattern := l.CheckString(1), l.CheckString(2)
 	m := newMatcher(l, s.fuel, text, pattern)
 	begin, end, ok := m.first(from(l, 3, text))
@@ -75,7 +75,7 @@ func (s *sandbox) match(l *lua.LState) int {
 }
 
 // gmatch is string.gmatch: in it, ^ means nothing special.
-func (s *sandbox) gmatch(l *lua.LState) int {
+func (s *libraries) gmatch(l *lua.LState) int {
 	text, pattern := l.CheckString(1), l.CheckString(2)
 	next := 0
 	l.Push(l.NewFunction(func(l *lua.LState) int {
@@ -98,7 +98,7 @@ func (s *sandbox) gmatch(l *lua.LState) int {
 }
 
 // gsub is string.gsub.
-func (s *sandbox) gsub(l *lua.LState) int {
+func (s *libraries) gsub(l *lua.LState) int {
 	text, pattern, by := l.CheckString(1), l.CheckString(2), l.CheckAny(3)
 	limit := l.OptInt(4, len(text)+1)
 	switch by.Type() {
@@ -118,7 +118,7 @@ func (s *sandbox) gsub(l *lua.LState) int {
 		if end >= 0 {
 			done++
 			out.WriteString(s.replacement(m, by, at, end))
-			s.bound(l, out.Len())
+			s.growing(l, out.Len())
 		}
 		switch {
 		case end > at:
@@ -143,7 +143,7 @@ func (s *sandbox) gsub(l *lua.LState) int {
 }
 
 // replacement is what stands for a match from then on.
-func (s *sandbox) replacement(m *matcher, by lua.LValue, start, end int) string {
+func (s *libraries) replacement(m *matcher, by lua.LValue, start, end int) string {
 	l := m.l
 	var v lua.LValue
 	switch by := by.(type) {
@@ -167,7 +167,7 @@ func (s *sandbox) replacement(m *matcher, by lua.LValue, start, end int) string 
 }
 
 // template fills captures into a replacement: %0 is the whole match, %1 to %9 are captures, %% is a percent sign.
-func (s *sandbox) template(m *matcher, by string, start, end int) string {
+func (s *libraries) template(m *matcher, by string, start, end int) string {
 	if strings.IndexByte(by, '%') < 0 {
 		return by
 	}
@@ -186,7 +186,7 @@ func (s *sandbox) template(m *matcher, by string, start, end int) string {
 		default:
 			b.WriteByte(c)
 		}
-		s.bound(m.l, b.Len())
+		s.growing(m.l, b.Len())
 	}
 	return b.String()
 }

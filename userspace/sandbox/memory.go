@@ -1,4 +1,4 @@
-package filter
+package sandbox
 
 import (
 	"reflect"
@@ -51,7 +51,7 @@ func (c *census) add(v lua.LValue) {
 func (c *census) look(v lua.LValue) {
 	switch v := v.(type) {
 	case *lua.LTable:
-		c.bytes += tableBytes + v.Len()*entryBytes + keysOf(v)*keyedBytes
+		c.bytes += tableBytes + sizeOf(v, "array")*entryBytes + sizeOf(v, "keys")*keyedBytes
 		v.ForEach(func(key, value lua.LValue) {
 			if c.bytes <= c.limit {
 				c.add(key)
@@ -78,10 +78,10 @@ func (c *census) look(v lua.LValue) {
 	}
 }
 
-// keysOf is how many keys a table remembers: also those whose values are gone, which the interpreter never forgets.
-func keysOf(t *lua.LTable) int {
-	if keys := reflect.ValueOf(t).Elem().FieldByName("keys"); keys.IsValid() {
-		return keys.Len()
+// sizeOf is how many entries one of a table's own lists has: also those whose values are gone, which the interpreter never forgets.
+func sizeOf(t *lua.LTable, list string) int {
+	if v := reflect.ValueOf(t).Elem().FieldByName(list); v.IsValid() {
+		return v.Len()
 	}
 	return 0
 }

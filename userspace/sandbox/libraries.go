@@ -1,4 +1,4 @@
-package filter
+package sandbox
 
 import (
 	"strings"
@@ -9,15 +9,16 @@ import (
 // maxText is the longest string that a script can make.
 const maxText = 1 << 20
 
-// sandbox is what a script finds when it starts: Lua without anything that reaches outside or that cannot be stopped.
-type sandbox struct {
+// libraries are what a script finds when it starts: Lua without anything that reaches outside or that cannot be stopped.
+type libraries struct {
 	script  *Script
 	fuel    *fuel
-	loading *bool // files are read only by the script's own statements
+	print   func(string)
+	loading bool // files are read only by the script's own statements
 }
 
 // open fills the global variables.
-func (s *sandbox) open(l *lua.LState) {
+func (s *libraries) open(l *lua.LState) {
 	for _, open := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath} {
 		l.Push(l.NewFunction(open))
 		l.Call(0, 0)
@@ -28,9 +29,12 @@ func (s *sandbox) open(l *lua.LState) {
 	s.strings(l)
 	s.tables(l)
 	for name, f := range map[string]lua.LGFunction{
-		concatName: s.concat, "print": s.print, "pairs": pairs(l), "require": s.require, "read_file": s.readFile, "networks": newNetworks(l),
+		concatName: s.concat, "print": s.printed, "pairs": s.pairs(l), "require": s.require, "read_file": s.readFile,
 	} {
 		l.SetGlobal(name, l.NewFunction(f))
+	}
+	if s.script.o.NewSet != nil {
+		l.SetGlobal("networks", l.NewFunction(s.newNetworks(l)))
 	}
 	// FastNetMon's scripts extend package.path before they require json.
 	library := l.NewTable()
@@ -42,19 +46,19 @@ func (s *sandbox) open(l *lua.LState) {
 }
 
 // absent is called for a global variable that nobody has set.
-func (s *sandbox) absent(l *lua.LState) int {
+func (s *libraries) absent(l *lua.LState) int {
 	name := lua.LVAsString(l.Get(2))
 	switch name {
 	case "io":
-		l.RaiseError("a filter has no library io; read_file(NAME) reads a file beside the script")
+		l.RaiseError("%s has no library io; read_file(NAME) reads a file beside the script", s.script.o.What)
 	case "os", "debug", "coroutine", "channel", "dofile", "loadfile", "load", "loadstring", "module", "collectgarbage":
-		l.RaiseError("a filter has no %s", name)
+		l.RaiseError("%s has no %s", s.script.o.What, name)
 	}
 	return 0
 }
 
-// print keeps what is printed for Stats.
-func (s *sandbox) print(l *lua.LState) int {
+// printed is print: whoever runs the script is told the line.
+func (s *libraries) printed(l *lua.LState) int {
 	var words []string
 	length := 0
 	for n := 1; n <= l.GetTop() && length < maxMessage; n++ {
@@ -62,19 +66,21 @@ func (s *sandbox) print(l *lua.LState) int {
 		length += len(words[n-1])
 	}
 	s.fuel.charge(length)
-	text := shorten(strings.Join(words, "\t"))
-	s.script.printed.Store(&text)
+	if s.print != nil {
+		s.print(Shorten(strings.Join(words, "\t")))
+	}
 	return 0
 }
 
-// pairs is Lua's own, and goes through the fields of a record too.
-func pairs(l *lua.LState) lua.LGFunction {
+// pairs is Lua's own, and goes through objects that show themselves as a table.
+func (s *libraries) pairs(l *lua.LState) lua.LGFunction {
 	own, _ := l.GetGlobal("pairs").(*lua.LFunction)
 	next := l.GetGlobal("next")
 	return func(l *lua.LState) int {
 		t, ok := l.Get(1).(*lua.LTable)
-		if r := recordOf(l.Get(1)); r != nil && r.flow != nil {
-			t, ok = r.showAll(), true
+		if !ok && s.script.o.Table != nil {
+			t = s.script.o.Table(l.Get(1))
+			ok = t != nil
 		}
 		if !ok || own == nil {
 			l.CheckTable(1)
@@ -87,29 +93,29 @@ func pairs(l *lua.LState) lua.LGFunction {
 }
 
 // require gives the two modules that FastNetMon's scripts use.
-func (s *sandbox) require(l *lua.LState) int {
+func (s *libraries) require(l *lua.LState) int {
 	switch name := l.CheckString(1); name {
 	case "json":
 		t := l.NewTable()
 		t.RawSetString("decode", l.NewFunction(s.decodeJSON))
 		l.Push(t)
 	case "ffi":
-		// A record needs no cast: its fields have the names that the structures of FastNetMon have.
+		// Nothing needs a cast: fields have the names that the structures of FastNetMon have.
 		t := l.NewTable()
 		t.RawSetString("cdef", l.NewFunction(func(*lua.LState) int { return 0 }))
 		t.RawSetString("typeof", l.NewFunction(func(l *lua.LState) int { l.Push(lua.LString(l.CheckString(1))); return 1 }))
 		t.RawSetString("cast", l.NewFunction(func(l *lua.LState) int { l.Push(l.CheckAny(2)); return 1 }))
 		l.Push(t)
 	default:
-		l.RaiseError("a filter has no module %q; expected json or ffi", name)
+		l.RaiseError("%s has no module %q; expected json or ffi", s.script.o.What, name)
 	}
 	return 1
 }
 
 // readFile returns what a file beside the script holds.
-func (s *sandbox) readFile(l *lua.LState) int {
+func (s *libraries) readFile(l *lua.LState) int {
 	name := l.CheckString(1)
-	if !*s.loading {
+	if !s.loading {
 		l.RaiseError("read_file(%q) in a hook; read the file once, outside of functions", name)
 	}
 	text, err := s.script.file(name)
@@ -121,7 +127,7 @@ func (s *sandbox) readFile(l *lua.LState) int {
 }
 
 // concat is the operator "..", from the right to the left.
-func (s *sandbox) concat(l *lua.LState) int {
+func (s *libraries) concat(l *lua.LState) int {
 	top, length := l.GetTop(), 0
 	for n := 1; n <= top; n++ {
 		v := l.Get(n)
@@ -143,7 +149,7 @@ func (s *sandbox) concat(l *lua.LState) int {
 }
 
 // concatObjects is concat where something is neither a string nor a number.
-func (s *sandbox) concatObjects(l *lua.LState) int {
+func (s *libraries) concatObjects(l *lua.LState) int {
 	right := l.Get(l.GetTop())
 	for n := l.GetTop() - 1; n >= 1; n-- {
 		left := l.Get(n)
@@ -175,68 +181,26 @@ func (s *sandbox) concatObjects(l *lua.LState) int {
 	return 1
 }
 
-// bound refuses to make a string that is too long, and counts the work for others.
-func (s *sandbox) bound(l *lua.LState, length int) {
+// bound refuses to make a string that is too long, and counts it.
+func (s *libraries) bound(l *lua.LState, length int) {
+	tooLong(l, length)
+	s.fuel.write(l, length)
+}
+
+// growing is bound for a string that is not complete yet.
+func (s *libraries) growing(l *lua.LState, length int) {
+	tooLong(l, length)
+	s.fuel.charge(length)
+}
+
+func tooLong(l *lua.LState, length int) {
 	if length > maxText {
 		l.RaiseError("a string of %d bytes is too long; expected at most %d", length, maxText)
 	}
-	s.fuel.charge(length)
-}
-
-// tables replaces what works on whole tables by what is paid for.
-func (s *sandbox) tables(l *lua.LState) {
-	library, ok := l.GetGlobal("table").(*lua.LTable)
-	if !ok {
-		return
-	}
-	for _, name := range []string{"insert", "remove", "sort", "maxn", "getn"} {
-		s.priced(l, library, name)
-	}
-	library.RawSetString("concat", l.NewFunction(s.join))
-}
-
-// priced lets a function of a library pay for the length of its first argument before it runs.
-func (s *sandbox) priced(l *lua.LState, library *lua.LTable, name string) {
-	own, ok := library.RawGetString(name).(*lua.LFunction)
-	if !ok {
-		return
-	}
-	library.RawSetString(name, l.NewFunction(func(l *lua.LState) int {
-		switch v := l.Get(1).(type) {
-		case *lua.LTable:
-			s.fuel.charge(v.Len())
-		case lua.LString:
-			s.fuel.charge(len(v))
-		}
-		return own.GFunction(l)
-	}))
-}
-
-// join is table.concat.
-func (s *sandbox) join(l *lua.LState) int {
-	t, separator := l.CheckTable(1), l.OptString(2, "")
-	first, last := l.OptInt(3, 1), l.OptInt(4, t.Len())
-	var parts []string
-	length := 0
-	for n := first; n <= last; n++ {
-		v := t.RawGetInt(n)
-		if !lua.LVCanConvToString(v) {
-			l.RaiseError("invalid value (%s) at index %d in table for concat", v.Type(), n)
-		}
-		parts = append(parts, lua.LVAsString(v))
-		length += len(parts[len(parts)-1]) + len(separator)
-		s.fuel.step(l)
-		if length > maxText {
-			s.bound(l, length)
-		}
-	}
-	s.fuel.charge(length)
-	l.Push(lua.LString(strings.Join(parts, separator)))
-	return 1
 }
 
 // strings replaces what can make long strings or takes long by what is bounded.
-func (s *sandbox) strings(l *lua.LState) {
+func (s *libraries) strings(l *lua.LState) {
 	library, ok := l.GetGlobal("string").(*lua.LTable)
 	if !ok {
 		return
@@ -256,7 +220,7 @@ func (s *sandbox) strings(l *lua.LState) {
 }
 
 // repeat is string.rep.
-func (s *sandbox) repeat(l *lua.LState) int {
+func (s *libraries) repeat(l *lua.LState) int {
 	text, n := l.CheckString(1), l.CheckInt(2)
 	if n <= 0 || text == "" {
 		l.Push(lua.LString(""))
@@ -268,7 +232,7 @@ func (s *sandbox) repeat(l *lua.LState) int {
 }
 
 // format is string.format, with widths and precisions of two digits as in Lua itself.
-func (s *sandbox) format(own lua.LGFunction) lua.LGFunction {
+func (s *libraries) format(own lua.LGFunction) lua.LGFunction {
 	return func(l *lua.LState) int {
 		layout := l.CheckString(1)
 		length := len(layout)

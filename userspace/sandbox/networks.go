@@ -1,86 +1,53 @@
-package filter
+package sandbox
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
 
-	"github.com/gaissmai/bart"
 	lua "github.com/yuin/gopher-lua"
 )
 
-// decodeJSON turns a JSON text into Lua's values. null is nil: what has it does not exist.
-func (s *sandbox) decodeJSON(l *lua.LState) int {
-	text := l.CheckString(1)
-	s.fuel.charge(len(text))
-	var v any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		l.RaiseError("decode JSON: %s", err.Error())
-	}
-	l.Push(jsonValue(l, v))
-	return 1
-}
-
-func jsonValue(l *lua.LState, v any) lua.LValue {
-	switch v := v.(type) {
-	case string:
-		return lua.LString(v)
-	case float64:
-		return lua.LNumber(v)
-	case bool:
-		return lua.LBool(v)
-	case []any:
-		t := l.NewTable()
-		for _, one := range v {
-			t.Append(jsonValue(l, one))
-		}
-		return t
-	case map[string]any:
-		t := l.NewTable()
-		for key, one := range v {
-			t.RawSetString(key, jsonValue(l, one))
-		}
-		return t
-	}
-	return lua.LNil
+// Set holds networks; *bart.Lite is one. LookupPrefix reports whether one of them covers all of a prefix.
+type Set interface {
+	Insert(netip.Prefix)
+	Contains(netip.Addr) bool
+	LookupPrefix(netip.Prefix) bool
 }
 
 // networks is a set of networks, made by the script's networks{...}.
 type networks struct {
-	set  bart.Lite
+	set  Set
 	size int
 }
 
 func (n *networks) bytes() int { return 64 * n.size } // by estimate
 
 // newNetworks returns the function that makes sets: a list of prefixes and addresses, or a text with blanks between them and comments behind
-// #, becomes an object with the methods has(ADDRESS), has_src(FLOW) and has_dst(FLOW).
-func newNetworks(l *lua.LState) lua.LGFunction {
+// #, becomes an object with the method has(ADDRESS) and those of the options.
+func (s *libraries) newNetworks(l *lua.LState) lua.LGFunction {
 	methods := l.NewTable()
-	for name, f := range map[string]lua.LGFunction{
-		"has":     func(l *lua.LState) int { return hasAddress(l) },
-		"has_src": func(l *lua.LState) int { return hasField(l, fieldSrc) },
-		"has_dst": func(l *lua.LState) int { return hasField(l, fieldDst) },
-	} {
+	methods.RawSetString("has", l.NewFunction(hasAddress))
+	for name, f := range s.script.o.SetMethods {
 		methods.RawSetString(name, l.NewFunction(f))
 	}
 	meta := l.NewTable()
 	meta.RawSetString("__index", methods)
 	meta.RawSetString("__metatable", lua.LString("networks"))
 	return func(l *lua.LState) int {
-		set := &networks{}
+		set := &networks{set: s.script.o.NewSet()}
 		switch list := l.Get(1).(type) {
 		case lua.LString:
+			s.fuel.charge(len(list))
 			for n, line := range strings.Split(string(list), "\n") {
 				line, _, _ = strings.Cut(line, "#")
 				for _, text := range strings.Fields(line) {
-					set.add(l, "line", n+1, text)
+					s.add(l, set, "line", n+1, text)
 				}
 			}
 		case *lua.LTable:
 			list.ForEach(func(n, text lua.LValue) {
-				set.add(l, "entry", int(lua.LVAsNumber(n)), lua.LVAsString(text))
+				s.add(l, set, "entry", int(lua.LVAsNumber(n)), lua.LVAsString(text))
 			})
 		default:
 			l.ArgError(1, "expected a list of networks, or a text of them")
@@ -94,13 +61,14 @@ func newNetworks(l *lua.LState) lua.LGFunction {
 }
 
 // add adds a network, which stands at a place of the list.
-func (n *networks) add(l *lua.LState, what string, place int, text string) {
+func (s *libraries) add(l *lua.LState, to *networks, what string, place int, text string) {
+	s.fuel.step(l)
 	p, err := parseNetwork(text)
 	if err != nil {
 		l.RaiseError("networks: %s %d: %s", what, place, err.Error())
 	}
-	n.set.Insert(p)
-	n.size++
+	to.set.Insert(p)
+	to.size++
 }
 
 // parseNetwork reads a prefix without host bits, or an address as the prefix of just that address.
@@ -118,10 +86,11 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func checkNetworks(l *lua.LState) *networks {
+// CheckSet is the set that a method was called on; anything else is the script's error.
+func CheckSet(l *lua.LState) Set {
 	if u, ok := l.Get(1).(*lua.LUserData); ok {
-		if set, ok := u.Value.(*networks); ok {
-			return set
+		if n, ok := u.Value.(*networks); ok {
+			return n.set
 		}
 	}
 	l.ArgError(1, "expected what networks{...} has made; write a colon before the method")
@@ -129,7 +98,7 @@ func checkNetworks(l *lua.LState) *networks {
 }
 
 func hasAddress(l *lua.LState) int {
-	set := checkNetworks(l)
+	set := CheckSet(l)
 	if l.Get(2) == lua.LNil { // of a field whose value is unknown
 		l.Push(lua.LFalse)
 		return 1
@@ -138,17 +107,6 @@ func hasAddress(l *lua.LState) int {
 	if err != nil {
 		l.ArgError(2, "expected an address")
 	}
-	l.Push(lua.LBool(set.set.Contains(a.Unmap())))
-	return 1
-}
-
-func hasField(l *lua.LState, id field) int {
-	set := checkNetworks(l)
-	r := recordOf(l.Get(2))
-	if r == nil || r.flow == nil {
-		l.ArgError(2, "expected the flow record in hand")
-		return 0
-	}
-	l.Push(lua.LBool(set.set.Contains(address(r.flow, id))))
+	l.Push(lua.LBool(set.Contains(a.Unmap())))
 	return 1
 }
