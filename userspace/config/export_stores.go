@@ -95,7 +95,7 @@ type Kafka struct {
 
 func (d *decoder) influxdb(dst **InfluxDB) decodeFunc {
 	return func(at string, n *yaml.Node) {
-		i := &InfluxDB{Version: "1", Database: "fastnetmon", Hosts: "all", FinalZero: true, Gzip: true}
+		i := &InfluxDB{Version: "1", Database: "fastnetmon", Hosts: "all", FinalZero: true}
 		d.sink(&i.Limits,
 			field{"version", d.oneOf(&i.Version, "1", "2", "3", "udp")},
 			field{"address", d.words(&i.Address)},
@@ -144,7 +144,7 @@ func (d *decoder) mongodb(dst **MongoDB) decodeFunc {
 
 func (d *decoder) clickhouse(dst **ClickHouse) decodeFunc {
 	return func(at string, n *yaml.Node) {
-		c := &ClickHouse{Gzip: true, Hosts: true, Create: true, AttackDays: 365, FlowDays: 7}
+		c := &ClickHouse{Hosts: true, Create: true, AttackDays: 365, FlowDays: 7}
 		d.sink(&c.Limits,
 			field{"address", d.words(&c.Address)},
 			field{"database", d.words(&c.Database)},
