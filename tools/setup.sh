@@ -31,6 +31,7 @@ gcc gcc
 /usr/include/stdio.h libc6-dev
 /usr/include/pcap/pcap.h libpcap-dev
 luajit luajit
+python3 python3
 influxd influxdb
 redis-server redis-server
 carbon-cache graphite-carbon

@@ -24,6 +24,7 @@ type Config struct {
 	Export     Export
 	Notify     Notify
 	Hooks      Hooks
+	Plugins    []Plugin
 	Sampling   Sampling
 	Memory     Memory
 	API        API

@@ -65,6 +65,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			field{"script", d.path(&c.Hooks.Script, true)},
 			field{"timeout", d.duration(&c.Hooks.Timeout, time.Millisecond, time.Second)},
 		)},
+		field{"plugins", each(d, &c.Plugins, "plug-ins such as {name: mine, command: [/usr/local/bin/mine], kinds: [sink]}", d.plugin)},
 		field{"sampling", d.section(
 			field{"rate", d.countOrOff(&c.Sampling.Rate, 1e9)},
 			field{"suspect_rate", d.countOrOff(&c.Sampling.SuspectRate, 1e9)},

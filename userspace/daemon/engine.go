@@ -52,6 +52,7 @@ type engine struct {
 	workers     []*worker   // those of user space, by number
 	flows       *flowSource // nil: no flow records are collected
 	kafka       *kafkaFlows // nil: none come by Kafka
+	plugins     plugins
 	captures    []*capture
 	totals      totals
 	base        carried        // counts of data planes that reloads have replaced
@@ -131,7 +132,11 @@ func (e *engine) tick(now time.Time) {
 	e.inquire(now)
 	if e.unannounced {
 		e.unannounced = false
-		e.routers.update(e.manager.Bans())
+		bans := e.manager.Bans()
+		e.routers.update(bans)
+		for _, p := range e.plugins.mitigates {
+			p.SetBans(bans)
+		}
 		e.respond(now)
 		e.challenge(now)
 	}

@@ -51,19 +51,23 @@ func (x *exports) capture(id string) string {
 
 // newExports makes the runners for what a configuration asks for; nothing is connected to yet.
 func newExports(list []*export.Runner, e *enrich.Enricher, log *slog.Logger) *exports {
-	x := &exports{
-		log: log.With("component", "exports"), runners: list, enrich: e, told: map[string]mitigate.Told{}, changes: make(chan traffic.Change, toldQueue),
-	}
+	x := &exports{log: log.With("component", "exports"), enrich: e, told: map[string]mitigate.Told{}, changes: make(chan traffic.Change, toldQueue)}
 	for _, r := range list {
-		snapshots, _, flows := r.Wants()
-		if snapshots && (x.every == 0 || r.Every() < x.every) {
-			x.every = r.Every()
-		}
-		if flows {
-			x.takers = append(x.takers, r)
-		}
+		x.add(r)
 	}
 	return x
+}
+
+// add takes up one more; nothing runs yet.
+func (x *exports) add(r *export.Runner) {
+	x.runners = append(x.runners, r)
+	snapshots, _, flows := r.Wants()
+	if snapshots && (x.every == 0 || r.Every() < x.every) {
+		x.every = r.Every()
+	}
+	if flows {
+		x.takers = append(x.takers, r)
+	}
 }
 
 // run runs the sinks until ctx ends. None of them can end the daemon.

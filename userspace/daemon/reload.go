@@ -82,6 +82,7 @@ func (d *daemon) sayFixed(cfg *config.Config) {
 		"interfaces (not xdp)":     reflect.DeepEqual(capturesOf(old), capturesOf(cfg)),
 		"export":                   reflect.DeepEqual(old.Export, cfg.Export),
 		"notify (not script)":      samePeople(&old.Notify, &cfg.Notify),
+		"plugins":                  reflect.DeepEqual(old.Plugins, cfg.Plugins),
 		"tunnels":                  reflect.DeepEqual(old.Tunnels, cfg.Tunnels),
 	} {
 		if !same {

@@ -130,6 +130,9 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config, undo *closers) (e
 	if err := d.openKafkaFlows(cfg); err != nil {
 		return err
 	}
+	if err := d.openPlugins(cfg); err != nil {
+		return err
+	}
 	if d.world, err = newWorld(cfg, d.live.all(), len(d.workers), now); err != nil {
 		return err
 	}
@@ -237,6 +240,7 @@ func (d *daemon) serve(ctx context.Context, cfg *config.Config) error {
 	}
 	d.routers.run(d.ctx, d.group)
 	d.exports.run(d.ctx, d.group)
+	d.runPlugins()
 	at := make(chan struct{})
 	close(at) // without XDP there is nothing to wait for
 	var started <-chan struct{} = at

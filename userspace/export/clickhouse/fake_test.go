@@ -144,7 +144,7 @@ func TestRefusals(t *testing.T) {
 		{"memory", "Code: 241. DB::Exception: Memory limit (total) exceeded", 500, "241", false, "Memory limit"},
 		{"parts", "Code: 252. DB::Exception: Too many parts (300)", 500, "252", false, "push less often"},
 		{"busy", "Code: 202. DB::Exception: Too many simultaneous queries", 500, "202", false, "Too many simultaneous"},
-		{"after the status", "Code: 241. DB::Exception: Memory limit (total) exceeded", 200, "", false, "Memory limit"},
+		{"after the status", "Code: 33. DB::Exception: Cannot read all data", 200, "", true, "answers 200: Code: 33"},
 		{"login", "Code: 516. DB::Exception: weir: Authentication failed: se&cret'1", 403, "516", false, "Authentication failed: ***; check username and password"},
 		{"proxy", "<html>Forbidden</html>", 403, "", false, "check username and password"},
 		{"large", "", 413, "", false, "Request Entity Too Large; let what stands in front"},
