@@ -23,8 +23,8 @@ func TestPlugins(t *testing.T) {
 	b := newBed(t)
 	startDaemon(t, b.router, "", routerConfig("native", false, hostThreshold)+fmt.Sprintf(`
 plugins:
-  - {name: attacks, command: [%[1]s, %[2]s/attacks_to_file.py], kinds: [sink], settings: '{"file": "%[3]s"}'}
-  - {name: bans, command: [%[1]s, %[2]s/ban_list.py], kinds: [mitigator], settings: '{"file": "%[4]s"}'}
+  - {name: attacks, command: [%[1]s, -B, %[2]s/attacks_to_file.py], kinds: [sink], settings: '{"file": "%[3]s"}'}
+  - {name: bans, command: [%[1]s, -B, %[2]s/ban_list.py], kinds: [mitigator], settings: '{"file": "%[4]s"}'}
   - {name: broken, command: [/bin/false], kinds: [sink]}
 `, python, examples, attacks, bans))
 	f := flood(t, floodPPS, lab.FloodOptions{

@@ -32,11 +32,12 @@ func table() []row {
 		// The configuration.
 		{packages: []string{"userspace/config"}, ours: []string{vocabulary}, others: []string{"go.yaml.in/yaml/v3", "github.com/gaissmai/bart"}},
 		// The edges.
-		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/recorder", "userspace/capture/...", "userspace/enrich", "userspace/export", "userspace/plugin/..."},
+		{packages: []string{"loader", "userspace/store", "userspace/notify", "userspace/api", "userspace/metrics", "userspace/lab", "userspace/netsource", "userspace/recorder", "userspace/capture/...", "userspace/enrich", "userspace/export", "userspace/plugin"},
 			ours: []string{vocabulary}, others: []string{"*"}},
 		// The forms that sinks share, and the sinks: the runner in export knows none of them, and none of them knows it.
 		{packages: []string{"userspace/eventjson", "userspace/fastnetmon", "userspace/notify/digest"}, ours: []string{vocabulary}, pure: true},
 		{packages: sinks(), ours: []string{vocabulary, "userspace/eventjson", "userspace/fastnetmon", "userspace/notify/digest"}, others: []string{"*"}},
+		{packages: []string{"userspace/plugin/pluginpb/..."}, ours: []string{"userspace/plugin/pluginpb/..."}, others: []string{"*"}},
 		// Examples are for those who write plug-ins: they know the interface and nothing else of ours.
 		{packages: []string{"examples/..."}, ours: []string{"userspace/plugin/pluginpb/..."}, others: []string{"connectrpc.com/connect"}},
 		// The edges that speak BGP: each writes FlowSpec by one codec.

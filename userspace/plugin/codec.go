@@ -102,7 +102,7 @@ func (p *Plugin) few(records int) error {
 	}
 	err := fmt.Errorf("%d records in one call: expected at most %d", records, p.options.Limits.Batch)
 	p.count(func(s *Stats) { s.Failed++; s.Flooded += uint64(records) })
-	p.complain("plug-in's call refused", err)
+	p.complain("call", err)
 	return err
 }
 
@@ -110,7 +110,7 @@ func (p *Plugin) few(records int) error {
 func (p *Plugin) broken(err error) error {
 	if err != nil {
 		p.count(func(s *Stats) { s.Failed++ })
-		p.complain("plug-in's call refused", fmt.Errorf("read message: %w", err))
+		p.complain("call", fmt.Errorf("read message: %w", err))
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (b *body) Read(to []byte) (int, error) {
 	b.left -= int64(n)
 	if before >= -envelope && b.left < -envelope {
 		b.plugin.count(func(s *Stats) { s.Failed++ })
-		b.plugin.complain("plug-in's call refused", fmt.Errorf("request of more than %d bytes", b.plugin.options.Limits.Message))
+		b.plugin.complain("call", fmt.Errorf("request of more than %d bytes", b.plugin.options.Limits.Message))
 	}
 	return n, err
 }

@@ -132,6 +132,6 @@ func (p *Plugin) expire(now time.Time, all bool) {
 		reason = "the plug-in was stopped"
 	}
 	for _, err := range p.book.expire(now, all, reason, p.callbacks.Detect) {
-		p.complain("detection refused", err)
+		p.complain("detection", err)
 	}
 }

@@ -123,7 +123,7 @@ func read[M any, T any](p *Plugin, what string, messages []M, in func(M, time.Ti
 			continue
 		}
 		if len(refusals) == 0 {
-			p.complain("plug-in's record refused", fmt.Errorf("%s %d of %d: %w", what, i, len(messages), err))
+			p.complain("record", fmt.Errorf("%s %d of %d: %w", what, i, len(messages), err))
 		}
 		if len(refusals) < mostRefusals {
 			refusals = append(refusals, &pluginpb.Refusal{Index: uint32(i), Reason: text(err.Error())})

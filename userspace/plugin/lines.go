@@ -82,11 +82,11 @@ func (l *lines) allowed(now time.Time) bool {
 }
 
 // complain logs what the program has done wrong, at the same bounded rate, and keeps it for Stats.
-func (p *Plugin) complain(message string, err error) {
+func (p *Plugin) complain(what string, err error) {
 	p.blame(err)
 	p.output.mu.Lock()
 	defer p.output.mu.Unlock()
 	if p.output.allowed(time.Now()) {
-		p.log.Warn(message, "error", clip(err.Error(), mostError))
+		p.log.Warn("plug-in is refused something", "what", what, "error", clip(err.Error(), mostError))
 	}
 }

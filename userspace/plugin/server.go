@@ -96,7 +96,7 @@ func (p *Plugin) bounded(next http.Handler) http.Handler {
 		default:
 			err := fmt.Errorf("%d calls are under way already", p.options.Limits.Calls)
 			p.count(func(s *Stats) { s.Failed++ })
-			p.complain("plug-in's call refused", err)
+			p.complain("call", err)
 			if refuse.IsSupported(r) {
 				// Who does not wait for the answer misses nothing.
 				_ = refuse.Write(w, r, connect.NewError(connect.CodeResourceExhausted, err))
@@ -170,5 +170,5 @@ func (c counting) look(ctx context.Context, procedure string, err error) {
 		return
 	}
 	c.plugin.count(func(s *Stats) { s.Failed++ })
-	c.plugin.complain("plug-in's call refused", fmt.Errorf("%s: %w", procedure, err))
+	c.plugin.complain("call", fmt.Errorf("%s: %w", procedure, err))
 }
