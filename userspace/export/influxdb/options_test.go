@@ -115,7 +115,7 @@ func TestTLS(t *testing.T) {
 		"no file":             {influxdb.Options{Address: anyone, CAFile: certFile + "x"}, "read certificates of signers: open "},
 		"no certificate":      {influxdb.Options{Address: anyone, CAFile: keyFile}, "holds none in PEM"},
 		"not our key":         {influxdb.Options{Address: anyone, CertFile: certFile, KeyFile: certFile}, "read our certificate: "},
-		"we show nothing":     {influxdb.Options{Address: known, CAFile: certFile}, "certificate required"},
+		"we show nothing":     {influxdb.Options{Address: known, CAFile: certFile}, "write traffic to influxdb at "}, // the server may close before it says why
 		"we show who we are":  {influxdb.Options{Address: known, CAFile: certFile, CertFile: certFile, KeyFile: keyFile}, ""},
 		"TLS where none is":   {influxdb.Options{Address: "https" + strings.TrimPrefix(serve(t, stored).URL, "http")}, "write the address with http://"},
 		"not below this path": {influxdb.Options{Address: anyone + "/proxied", Insecure: true}, ""},

@@ -162,7 +162,7 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 			}
 			timeout := 10 * time.Second
 			if c.status == 0 {
-				timeout = 100 * time.Millisecond
+				timeout = 500 * time.Millisecond
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()

@@ -49,7 +49,7 @@ func newReceiver(t *testing.T, answer func(n int, r received) (int, string)) *re
 		status, body := v.answer(n, r)
 		if status == 0 { // never answered
 			<-q.Context().Done()
-			return
+			panic(http.ErrAbortHandler) // to return would be to answer 200
 		}
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
