@@ -87,7 +87,12 @@ func TestKilled(t *testing.T) {
 		if !strings.Contains(sp.log.String(), "signal: killed") {
 			t.Error("the log does not say how the speaker ended")
 		}
+		// Routes that were not told again before the next end would be given up: RFC 4724 keeps stale ones for one restart only.
 		for _, b := range []*bird{outside, inside} {
+			eventually(t, "all routes to be told again", func() bool {
+				text := b.show("protocols all weir")
+				return strings.Contains(text, "Established") && !strings.Contains(text, "graceful restart active")
+			})
 			b.waitTotal(len(wanted))
 		}
 	}

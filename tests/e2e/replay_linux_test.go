@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -40,13 +39,13 @@ func testReplay(t *testing.T, file, class string) {
 		t.Skip("real floods are no part of this project: " + path + " is not there")
 	}
 	b := newBed(t)
-	d := startDaemon(t, b.router, "", fmt.Sprintf(`
+	d := startDaemon(t, b.router, "", `
 interfaces: [{name: out, mode: native, role: host}]
 networks: {prefixes: [192.0.2.0/24]}
 memory: {cells: 64MB}
 sampling: {rate: 20, suspect_rate: 5}
-hostgroups: {default: {%s, quiet: 500ms, ban_time: 1s, ladder: [{do: [filter]}]}}
-`, hostThreshold))
+hostgroups: {default: {thresholds: {incoming: {pps: 6000}}, quiet: 500ms, ban_time: 1s, ladder: [{do: [filter]}]}}
+`)
 	users := b.ordinary(t)
 	// What is ordinary has to be seen before the attack.
 	until(t, "ordinary traffic to be known", func() bool { return d.incoming(t, victimAddr) > 2000 })
@@ -73,9 +72,14 @@ hostgroups: {default: {%s, quiet: 500ms, ban_time: 1s, ladder: [{do: [filter]}]}
 		share = float64(d.total(t, victimAddr, 1).GetDropped().GetPackets()-dropped) / float64(r.sent.Load()-sent)
 		return share >= 0.95
 	})
+	// Requests from before the rules, when all was dropped, end first: one of each user.
 	before := make([]lab.ProbeStats, len(users))
 	for i, u := range users {
-		before[i] = u.Stats()
+		was := u.Stats()
+		until(t, "the end of a request", func() bool {
+			before[i] = u.Stats()
+			return before[i].OK+before[i].Failed > was.OK+was.Failed
+		})
 	}
 	for i, u := range users {
 		until(t, "requests during the attack", func() bool { return u.Stats().OK >= before[i].OK+20 })

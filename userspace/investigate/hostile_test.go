@@ -230,3 +230,33 @@ func TestEverySecond(t *testing.T) {
 		t.Errorf("the same attack is told in another way (-first +again)\n%s", diff)
 	}
 }
+
+// BenchmarkEverything analyzes 10,000 samples of every flood that the tests know, beside ordinary traffic: the most varied that an attack can be.
+func BenchmarkEverything(b *testing.B) {
+	m := newMix(b, victim4, 1)
+	vectors := append(direct(), protocols()...)
+	random := rand.New(rand.NewPCG(9, 9))
+	book, target := investigate.New(ours), targetOf(victim4, traffic.Incoming)
+	for i := range m.samples {
+		if s := &m.samples[i]; s.Time.Before(begin().Add(attackAfter)) {
+			book.Add(s)
+		}
+	}
+	book.Follow(target, begin().Add(attackAfter))
+	for i := range 10_000 {
+		s, ok := look(vectors[i%len(vectors)].frame(i, random), attackAfter+time.Duration(i)*time.Millisecond, oneIn)
+		if !ok {
+			b.Fatalf("%s: no sample", vectors[i%len(vectors)].name)
+		}
+		book.Add(&s)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, ok := book.Open(target)
+		if !ok {
+			b.Fatal("nothing is known of the attack")
+		}
+		c.Analyze(begin().Add(attackAfter))
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/analysis")
+}
