@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -163,6 +164,13 @@ func (e *engine) push(now time.Time) {
 		return
 	}
 	x.next = now.Add(x.every - secondEvery/2)
+	// With all stores away there is no need to look at every host.
+	if !slices.ContainsFunc(x.runners, func(r *export.Runner) bool { return r.Awaits(now) }) {
+		for _, r := range x.runners {
+			r.Miss()
+		}
+		return
+	}
 	s := e.traffic(now)
 	if !x.last.IsZero() {
 		s.Interval = now.Sub(x.last)

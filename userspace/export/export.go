@@ -111,6 +111,7 @@ type Runner struct {
 	closed  bool // Run has ended: what comes is lost
 	waiting waiting
 	stats   Stats
+	resume  time.Time // no call before; only Run's goroutine changes it
 
 	// Of the goroutine in Run.
 	telling   []traffic.Change // taken off waiting.changes and not told yet
@@ -119,7 +120,6 @@ type Runner struct {
 	unsent    int
 	flowBatch int // records sent at a time, at most
 	backoff   time.Duration
-	resume    time.Time // no call before
 	logged    logged
 }
 
@@ -179,7 +179,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-ended:
 			ended, draining = nil, true
 			// Who is away may be back: the last chance is taken at once.
+			r.mu.Lock()
 			r.backoff, r.resume = 0, time.Time{}
+			r.mu.Unlock()
 		}
 	}
 	r.abandon()

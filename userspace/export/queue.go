@@ -45,6 +45,25 @@ func (r *Runner) Push(s *traffic.Snapshot) {
 	r.rouse()
 }
 
+// Awaits reports whether a snapshot that is pushed now may be stored before the next one comes: not while the sink is away for longer. Where it is
+// not awaited, nothing need be made of the traffic: Miss notes it.
+func (r *Runner) Awaits(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pusher != nil && !r.resume.After(now.Add(r.options.Every))
+}
+
+// Miss notes that the store will lack a snapshot, as Push does of one that waits for too long.
+func (r *Runner) Miss() {
+	if r.pusher == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting.snapshot = nil
+	r.stats.Lost.Snapshots++
+}
+
 // Tell has c told to the sink. Where too many wait already the oldest is lost: the newest say how things stand.
 func (r *Runner) Tell(c traffic.Change) {
 	if r.teller == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,43 @@ func TestTimed(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestAwaits: of a store that is away for long no snapshot is made that would be replaced before it is back; each is counted as lost all the same.
+func TestAwaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		r, _, stop := start(t, f, export.Options{Every: 10 * time.Second, BackoffFirst: 40 * time.Second})
+		defer stop()
+		if !r.Awaits(time.Now()) {
+			t.Error("a store that was never called awaits nothing")
+		}
+		f.answers(errors.New("away"))
+		r.Push(snapshot("1"))
+		synctest.Wait()
+		for away := time.Duration(0); away < 9*time.Second; away += time.Second { // the pause is half of the backoff at least
+			if r.Awaits(time.Now()) {
+				t.Errorf("%s after the failure a snapshot is awaited", away)
+			}
+			time.Sleep(time.Second)
+		}
+		r.Push(snapshot("2"))
+		r.Miss()
+		if s := r.Stats(); s.Lost.Snapshots != 2 || s.Waiting.Snapshots != 0 {
+			t.Errorf("lost %d snapshots with %d waiting, want 2 and 0", s.Lost.Snapshots, s.Waiting.Snapshots)
+		}
+		f.answers(nil)
+		time.Sleep(31 * time.Second) // the whole backoff
+		if !r.Awaits(time.Now()) {
+			t.Error("when the store may be called again, no snapshot is awaited")
+		}
+		f.take()
+		r.Push(snapshot("3"))
+		synctest.Wait()
+		if calls := f.take(); len(calls) != 1 || !strings.HasSuffix(calls[0], "push 3") {
+			t.Errorf("calls in the end: %q, want one push of 3", calls)
 		}
 	})
 }
